@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all their own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint types lock contract clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python server.py --demo
+
+test: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# Rewrites what is generated: tests/tools.json, and the README between its markers.
+contract: $(VENV)/.dev
+	$(BIN)/python -m tests.contract
+
+# Pins everything with hashes. Not part of any other target: what is committed is what is installed.
+lock: $(VENV)/.dev
+	$(BIN)/pip install --quiet uv==0.13.9
+	for name in requirements requirements-demo requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	    --no-emit-index-url $$name.in -o $$name.txt; done
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements-demo.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Who calls, where the call may go, what it may do there."""

@@ -1,0 +1,107 @@
+"""The audit trail: one JSON line per call, written before its answer leaves. No submitted value stands in it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from errors import AuditUnavailable, ConfigurationError
+
+_LINE_BREAKS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\u0085": "\\u0085"})
+
+
+class AuditTrail:
+    """Appends lines to a file, or to an open descriptor for `stdout`.
+
+    Each line goes out in one write. A file that was renamed away is opened anew under its name before the next line,
+    so that rotation by an outside tool loses none.
+    """
+
+    def __init__(self, destination: str, hmac_key: str | None, *, stdout: int = 1) -> None:
+        self._path = None if destination == "stdout" else destination
+        self._fd = stdout if self._path is None else -1
+        self._key = (hmac_key or secrets.token_hex(32)).encode()
+        self._lock = threading.Lock()
+        self._torn = False
+        self.healthy = True
+
+    def open(self) -> None:
+        """Write the first line.
+
+        Raises:
+            ConfigurationError: the destination cannot be written.
+        """
+        try:
+            self.write({"event": "audit_started"})
+        except AuditUnavailable:
+            raise ConfigurationError("AUDIT_LOG: cannot be written") from None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one line.
+
+        Raises:
+            AuditUnavailable: it could not be written whole.
+        """
+        text = json.dumps({"ts": _now(), **record}, ensure_ascii=False, separators=(",", ":"), default=str)
+        line = text.translate(_LINE_BREAKS).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock:
+            try:
+                self._write_whole(line)
+            except OSError:
+                self.healthy = False
+                raise AuditUnavailable(
+                    "The audit trail cannot be written, so changes and reveals are refused.",
+                    next_step="Tell the server's operator; /readyz shows when it is back.",
+                ) from None
+            self.healthy = True
+
+    def check(self) -> bool:
+        """Tell whether the trail can be written; tries it where the last line failed."""
+        if not self.healthy:
+            try:
+                self.write({"event": "audit_resumed"})
+            except AuditUnavailable:
+                return False
+        return True
+
+    def fingerprint(self, value: Any) -> dict[str, Any]:
+        """Return what the trail says of a submitted value: its length and a keyed HMAC."""
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+        data = text.encode("utf-8", "surrogatepass")
+        return {"length": len(data), "hmac": hmac.digest(self._key, data, hashlib.sha256).hex()}
+
+    def _write_whole(self, line: bytes) -> None:
+        self._reopen_if_moved()
+        if self._torn:  # a line was cut by a full disk; what follows it starts on a line of its own
+            line = b"\n" + line
+        written = os.write(self._fd, line)
+        while 0 < written < len(line):
+            self._torn = True
+            line = line[written:]
+            written = os.write(self._fd, line)
+        self._torn = False
+
+    def _reopen_if_moved(self) -> None:
+        if self._path is None:
+            return
+        if self._fd >= 0:
+            try:
+                here, there = os.fstat(self._fd), os.stat(self._path)
+                if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                    return
+            except FileNotFoundError:
+                pass
+            os.close(self._fd)
+            self._fd = -1
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

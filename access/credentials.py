@@ -1,0 +1,234 @@
+"""Identity -> credentials -> boto3 client; all STS work. The only importer of boto3."""
+
+from __future__ import annotations
+
+import os.path
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import ReadOnlyCredentials
+from cachetools import LRUCache
+
+from access.callers import Caller
+from access.identity import Grant, Identity
+from access.renewal import Obtained, RenewingCredentials
+from access.trace import MAX_ATTEMPTS, watch
+from config import Settings
+from errors import NoCredentials
+
+MAX_CLIENTS = 128
+MAX_IDENTITIES = 4096
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature a client bears. Sessions of an assumed role belong to one caller, whose name they carry."""
+
+    identity: Identity
+    caller: str | None = None
+    session_policy: str | None = None
+
+
+class _Session(botocore.session.Session):  # type: ignore[misc]  # botocore has no types
+    """A botocore session whose loader is shared, and whose clients are each handed their own credentials."""
+
+    handed: RenewingCredentials | None = None
+
+    def get_credentials(self) -> Any:
+        return self.handed if self.handed is not None else super().get_credentials()
+
+
+class CredentialStore:
+    """Resolves credentials per call and builds clients lazily: one per signer, service and region.
+
+    A client is not shared between identities, so neither are its connections, its retry quota or what it caches.
+    Both caches are bounded; what falls out is built again when it is next asked for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._sessions: dict[str | None, _Session] = {}
+        self._clients: LRUCache[tuple[Signer, str, str], Any] = LRUCache(MAX_CLIENTS)
+        self._credentials: LRUCache[Signer, RenewingCredentials] = LRUCache(MAX_IDENTITIES)
+        self._account_ids: dict[Identity, str] = {}
+        self._loader: Any = None
+        self._profiles: tuple[Any, dict[str, Any]] = (None, {})
+
+    # --- clients -----------------------------------------------------------------------------------------------
+
+    def client(self, grant: Grant, service: str, caller: Caller, session_policy: str | None = None) -> Any:
+        """Return a client that signs as the grant's identity. Builds on first use; assumes no role yet."""
+        signer = self._signer(grant.identity, caller, session_policy)
+        key = (signer, service, grant.region)
+        with self._lock:
+            if (client := self._clients.get(key)) is None:
+                client = self._clients[key] = self._build(signer, service, grant.region, self._client_config())
+            return client
+
+    def account_id(self, grant: Grant, caller: Caller) -> str:
+        """Return the account number of an identity: from the role's ARN, else one GetCallerIdentity, remembered."""
+        identity = grant.identity
+        if known := self.known_account_id(identity):
+            return known
+        sts = self.client(Grant(identity, self._settings.region), "sts", caller)
+        account_id = str(sts.get_caller_identity()["Account"])
+        self._account_ids[identity] = account_id
+        return account_id
+
+    def known_account_id(self, identity: Identity) -> str | None:
+        """Return an identity's account number where it is known without asking AWS."""
+        return identity.account_id or self._account_ids.get(identity)
+
+    def caller_arn(self, grant: Grant, caller: Caller) -> str:
+        """Ask AWS who the identity is, and return its ARN."""
+        return str(
+            self.client(Grant(grant.identity, self._settings.region), "sts", caller).get_caller_identity()["Arn"]
+        )
+
+    def _signer(self, identity: Identity, caller: Caller, session_policy: str | None) -> Signer:
+        if identity.role_arn is None:
+            return Signer(identity)
+        return Signer(identity, caller.session_name, session_policy)
+
+    def _build(self, signer: Signer, service: str, region: str, config: Config) -> Any:
+        # Called under the lock: boto3 sessions are not thread-safe; clients are.
+        session = self._session(signer.identity.profile)
+        session.handed = credentials = self._credentials_of(signer)
+        try:
+            client = boto3.Session(botocore_session=session, region_name=region).client(service, config=config)
+        finally:
+            session.handed = None
+        watch(client, credentials)
+        return client
+
+    def _credentials_of(self, signer: Signer) -> RenewingCredentials:
+        if (credentials := self._credentials.get(signer)) is None:
+            credentials = self._credentials[signer] = RenewingCredentials(self._how_to_obtain(signer))
+        return credentials
+
+    def _client_config(self) -> Config:
+        return Config(
+            connect_timeout=3,
+            read_timeout=min(self._settings.call_deadline_seconds, 60),
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            max_pool_connections=self._settings.max_concurrent_calls_per_identity,
+            user_agent_extra="aws-ops",
+            s3={"us_east_1_regional_endpoint": "regional"},
+            parameter_validation=True,
+        )
+
+    # --- credentials -------------------------------------------------------------------------------------------
+
+    def _how_to_obtain(self, signer: Signer) -> Callable[[], Obtained]:
+        if signer.identity.role_arn is not None:
+            return lambda: self._assume(signer)
+        return lambda: self._resolve(signer.identity.profile)
+
+    def _assume(self, signer: Signer) -> Obtained:
+        identity = signer.identity
+        request: dict[str, Any] = {
+            "RoleArn": identity.role_arn,
+            "RoleSessionName": signer.caller,
+            "DurationSeconds": self._settings.role_session_seconds,
+        }
+        if identity.external_id is not None:
+            request["ExternalId"] = identity.external_id
+        if signer.session_policy is not None:
+            request["Policy"] = signer.session_policy
+        answer = self._sts().assume_role(**request)["Credentials"]
+        frozen = ReadOnlyCredentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
+        return Obtained(frozen, answer["Expiration"].timestamp())
+
+    def _sts(self) -> Any:
+        """The client that assumes roles, signed by the server's default credentials, in the server's region."""
+        key = (Signer(Identity()), "sts:AssumeRole", self._settings.region)
+        with self._lock:
+            if (client := self._clients.get(key)) is None:
+                client = self._clients[key] = self._build(key[0], "sts", self._settings.region, _sts_config())
+            return client
+
+    def _resolve(self, profile: str | None) -> Obtained:
+        """Run botocore's own provider chain anew: environment, files, SSO, web identity, container, instance."""
+        session = self._new_session(profile)
+        session.set_default_client_config(_sts_config())
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise NoCredentials(
+                "The server has no AWS credentials for this identity.",
+                next_step="Give it some (IRSA, a profile, the environment); `python server.py --check` tells more.",
+            )
+        frozen = credentials.get_frozen_credentials()
+        expiry = getattr(credentials, "_expiry_time", None)
+        return Obtained(frozen, expiry.timestamp() if expiry is not None else None)
+
+    def base_credentials_resolve(self) -> bool:
+        """Tell whether the server's own credentials resolve now, using temporary ones while they last."""
+        with self._lock:
+            base = self._credentials_of(Signer(Identity()))
+        try:
+            base.recheck()
+        except Exception:
+            return False
+        return True
+
+    # --- sessions, and what the host's AWS configuration holds ---------------------------------------------------
+
+    def _session(self, profile: str | None) -> _Session:
+        if (session := self._sessions.get(profile)) is None:
+            session = self._sessions[profile] = self._new_session(profile)
+        return session
+
+    def _new_session(self, profile: str | None) -> _Session:
+        session = _Session(profile=profile)
+        if self._loader is None:
+            self._loader = session.get_component("data_loader")
+        session.register_component("data_loader", self._loader)
+        # boto3 reads AWS_DEFAULT_REGION only; the server's region holds for every session, STS included.
+        session.set_config_variable("region", self._settings.region)
+        return session
+
+    def profiles(self) -> frozenset[str]:
+        return frozenset(self._profile_tables())
+
+    def profile_region(self, profile: str) -> str | None:
+        region = self._profile_tables().get(profile, {}).get("region")
+        return str(region) if region else None
+
+    @cached_property
+    def _regions(self) -> frozenset[str]:
+        with self._lock:
+            endpoints = self._session(None).get_component("data_loader").load_data("endpoints")
+        return frozenset(region for partition in endpoints["partitions"] for region in partition["regions"])
+
+    def regions(self) -> frozenset[str]:
+        return self._regions
+
+    def _profile_tables(self) -> dict[str, Any]:
+        """The profiles of the AWS config and credentials files, read again when a file has changed."""
+        with self._lock:
+            probe = self._session(None)
+            paths = [
+                os.path.expanduser(probe.get_config_variable(name)) for name in ("config_file", "credentials_file")
+            ]
+        stamp = tuple((path, os.stat(path).st_mtime_ns if os.path.exists(path) else None) for path in paths)
+        if self._profiles[0] != stamp:
+            self._profiles = (stamp, self._new_session(None).full_config["profiles"])
+        return self._profiles[1]
+
+
+def _sts_config() -> Config:
+    """Every identity shares the STS clients, so they retry in `legacy` mode: it has no quota for one to use up."""
+    return Config(
+        connect_timeout=3,
+        read_timeout=5,
+        retries={"mode": "legacy", "total_max_attempts": MAX_ATTEMPTS},
+        max_pool_connections=64,
+        user_agent_extra="aws-ops",
+    )

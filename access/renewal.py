@@ -1,0 +1,135 @@
+"""Credentials that renew themselves: one acquisition at a time, ahead of expiry, and never anybody else's.
+
+Nothing here knows where credentials come from; `credentials.py` hands in how to obtain them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from botocore.credentials import Credentials, ReadOnlyCredentials
+
+log = logging.getLogger("aws_ops.credentials")
+_FAILURE_MEMORY_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """Frozen credentials and when they end, in seconds since the epoch; None for those that never do."""
+
+    frozen: ReadOnlyCredentials
+    expires_at: float | None = None
+
+
+class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no types
+    """What a client signs with.
+
+    The signer asks `get_frozen_credentials()` at every attempt:
+
+    - fresh: answered at once;
+    - within the renewal window: answered at once, and one thread renews behind;
+    - expired or never obtained: one caller obtains while the others wait for its result;
+    - obtaining failed: still valid credentials serve on; else the failure is raised, and for a few seconds to
+      everybody, so that a broken identity does not hammer STS.
+    """
+
+    def __init__(self, obtain: Callable[[], Obtained]) -> None:
+        self.method = "aws-ops"
+        self._obtain = obtain
+        self._lock = threading.Lock()
+        self._current: Obtained | None = None
+        self._window = 0.0
+        self._failure: tuple[float, BaseException] | None = None
+        self._renewing = False
+
+    def __repr__(self) -> str:
+        return "RenewingCredentials()"
+
+    # botocore reads these three on some paths; they are the frozen ones' at that moment.
+    @property
+    def access_key(self) -> str:
+        return str(self.get_frozen_credentials().access_key)
+
+    @property
+    def secret_key(self) -> str:
+        return str(self.get_frozen_credentials().secret_key)
+
+    @property
+    def token(self) -> str | None:
+        return self.get_frozen_credentials().token  # type: ignore[no-any-return]
+
+    @property
+    def account_id(self) -> str | None:
+        return self.get_frozen_credentials().account_id  # type: ignore[no-any-return]
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        current = self._current
+        left = _seconds_left(current)
+        if current is not None and left > self._window:
+            return current.frozen
+        if current is not None and left > min(5.0, self._window / 4):
+            self._renew_behind()
+            return current.frozen
+        return self._obtain_once(current).frozen
+
+    def renew(self) -> None:
+        """Forget the credentials held, because AWS called them expired; the next signature obtains new ones."""
+        self._current = None
+
+    def recheck(self) -> None:
+        """Obtain anew what never expires by itself, so that vanished or changed credentials are noticed."""
+        if self._current is not None and self._current.expires_at is None:
+            self.renew()
+        self.get_frozen_credentials()
+
+    def _renew_behind(self) -> None:
+        if self._renewing or self._recent_failure() is not None:
+            return
+        self._renewing = True
+        threading.Thread(target=self._renew_quietly, name="renew-credentials", daemon=True).start()
+
+    def _renew_quietly(self) -> None:
+        try:
+            self._obtain_once(self._current)
+        except Exception as error:  # those held are still valid; should they end, the failure is raised then
+            log.warning("credentials could not be renewed ahead of time", extra={"error": type(error).__name__})
+        finally:
+            self._renewing = False
+
+    def _obtain_once(self, seen: Obtained | None) -> Obtained:
+        with self._lock:
+            if self._current is not None and self._current is not seen:
+                return self._current
+            if (failure := self._recent_failure()) is None:
+                try:
+                    obtained = self._obtain()
+                except Exception as error:
+                    self._failure = (time.monotonic(), failure := error)
+                else:
+                    self._window = _window(obtained)
+                    self._failure, self._current = None, obtained
+                    return obtained
+            if seen is not None and _seconds_left(seen) > 0:
+                return seen
+            raise failure.with_traceback(None)  # it is raised more than once, and would gather frames
+
+    def _recent_failure(self) -> BaseException | None:
+        if self._failure is None or time.monotonic() - self._failure[0] > _FAILURE_MEMORY_SECONDS:
+            return None
+        return self._failure[1]
+
+
+def _seconds_left(obtained: Obtained | None) -> float:
+    if obtained is None:
+        return 0.0
+    return float("inf") if obtained.expires_at is None else obtained.expires_at - time.time()
+
+
+def _window(obtained: Obtained) -> float:
+    """How long before the end renewal starts: a fifth of the session's length, 15 minutes at most."""
+    left = _seconds_left(obtained)
+    return 0.0 if left == float("inf") else min(max(left, 0.0) / 5, 900.0)

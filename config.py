@@ -1,0 +1,280 @@
+"""Settings and accounts, read once from the environment. No other module touches os.environ."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import load_dotenv
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from errors import ConfigurationError
+
+ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d{1,2}")
+ACCOUNT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
+_ACCOUNT_VARIABLE = re.compile(r"ACCOUNT_([A-Za-z0-9_]+?)_(ROLE_ARN|PROFILE|REGION|EXTERNAL_ID)")
+_PLACEHOLDER_TOKEN = re.compile(r"(?i)\s*<?((change|replace)[-_ ]?(me|this)|your[-_ ]|dev-token|placeholder)")
+MIN_TOKEN_LENGTH = 16
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _flag(value: Any) -> Any:
+    if value not in ("0", "1", "true", "false", True, False):
+        raise ValueError("takes 0 or 1")
+    return value in ("1", "true", True)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Region = Annotated[str, Field(pattern=f"^{REGION.pattern}$")]
+
+
+def account_key(name: str) -> str:
+    """Return the one spelling under which an account is known: lower case, dashes."""
+    return name.strip().lower().replace("_", "-")
+
+
+class Account(BaseModel):
+    """A named account: how it is reached, and where its calls run unless they say otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(pattern=f"^{ACCOUNT_NAME.pattern}$")
+    role_arn: str | None = None
+    profile: str | None = Field(default=None, min_length=1)
+    region: Region | None = None
+    external_id: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$", min_length=2, max_length=1224, repr=False
+    )
+    regions: tuple[Region, ...] = ()
+    tags: dict[str, str] = {}
+
+    @field_validator("role_arn")
+    @classmethod
+    def _role_is_an_arn(cls, value: str | None) -> str | None:
+        if value is not None and not ROLE_ARN.fullmatch(value):
+            raise ValueError("is not an IAM role's ARN")
+        return value
+
+    @model_validator(mode="after")
+    def _is_reachable(self) -> Account:
+        if not (self.role_arn or self.profile):
+            raise ValueError("has neither a role_arn nor a profile")
+        return self
+
+
+class Settings(BaseModel):
+    """All that the environment says. Field aliases are the variables' names."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid")
+
+    auth_token: SecretStr | None = Field(default=None, alias="MCP_AUTH_TOKEN")
+    allow_anonymous: Flag = Field(default=False, alias="MCP_ALLOW_ANONYMOUS")
+    callers_file: Path | None = Field(default=None, alias="MCP_CALLERS_FILE")
+    jwt_issuer: str | None = Field(default=None, alias="MCP_JWT_ISSUER")
+    jwt_audience: str | None = Field(default=None, alias="MCP_JWT_AUDIENCE")
+    jwt_jwks_uri: str | None = Field(default=None, alias="MCP_JWT_JWKS_URI")
+    host: str = Field(default="127.0.0.1", alias="MCP_HOST")
+    port: int = Field(default=8100, ge=0, le=65535, alias="MCP_PORT")
+    allowed_hosts: Names = Field(default=(), alias="MCP_ALLOWED_HOSTS")
+    allowed_origins: Names = Field(default=(), alias="MCP_ALLOWED_ORIGINS")
+    region: Region = Field(default="us-east-1", alias="AWS_REGION")
+    accounts_file: Path | None = Field(default=None, alias="ACCOUNTS_FILE")
+    allowed_role_arns: Names | None = Field(default=None, alias="ALLOWED_ROLE_ARNS")
+    allowed_profiles: Names | None = Field(default=None, alias="ALLOWED_PROFILES")
+    allow_default_credentials: Flag = Field(default=True, alias="ALLOW_DEFAULT_CREDENTIALS")
+    allowed_regions: tuple[Region, ...] | None = Field(default=None, alias="ALLOWED_REGIONS")
+    read_only: Flag = Field(default=False, alias="READ_ONLY")
+    reveal: Flag = Field(default=True, alias="REVEAL")
+    toolsets: Names = Field(default=("accounts", "secrets"), alias="TOOLSETS")
+    audit_log: str = Field(default="stdout", min_length=1, alias="AUDIT_LOG")
+    audit_hmac_key: SecretStr | None = Field(default=None, min_length=16, alias="AUDIT_HMAC_KEY")
+    require_human_confirm: Flag = Field(default=False, alias="REQUIRE_HUMAN_CONFIRM")
+    call_deadline_seconds: float = Field(default=30, ge=1, le=600, alias="CALL_DEADLINE_SECONDS")
+    max_concurrent_calls: int = Field(default=64, ge=1, le=1024, alias="MAX_CONCURRENT_CALLS")
+    max_concurrent_calls_per_identity: int = Field(default=8, ge=1, le=1024, alias="MAX_CONCURRENT_CALLS_PER_IDENTITY")
+    rate_limit_per_minute: int = Field(default=600, ge=1, le=1_000_000, alias="RATE_LIMIT_PER_MINUTE")
+    reveal_limit_per_minute: int = Field(default=30, ge=1, le=1_000_000, alias="REVEAL_LIMIT_PER_MINUTE")
+    role_session_seconds: int = Field(default=3600, ge=900, le=43_200, alias="ROLE_SESSION_SECONDS")
+    session_policies: Flag = Field(default=False, alias="SESSION_POLICIES")
+    sse_max_streams: int = Field(default=500, ge=1, le=100_000, alias="SSE_MAX_STREAMS")
+    stamp_caller: Flag = Field(default=False, alias="STAMP_CALLER")
+    metrics_port: int | None = Field(default=None, ge=0, le=65535, alias="METRICS_PORT")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
+    log_format: Literal["json", "text"] = Field(default="json", alias="LOG_FORMAT")
+    accounts: tuple[Account, ...] = Field(default=(), alias="ACCOUNT_*")
+
+    @field_validator("allowed_regions", mode="before")
+    @classmethod
+    def _split_regions(cls, value: Any) -> Any:
+        return _split(value)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("allowed_role_arns")
+    @classmethod
+    def _account_number_is_no_pattern(cls, globs: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for glob in globs or ():
+            parts = glob.split(":", 5)
+            if glob != "*" and (len(parts) != 6 or not re.fullmatch(r"\d{12}|\*", parts[4])):
+                raise ValueError("each entry is a whole role ARN with the account number literal or *")
+        return globs
+
+    @field_validator("auth_token")
+    @classmethod
+    def _token_is_strong(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None:
+            text = token.get_secret_value()
+            if len(text.strip()) < MIN_TOKEN_LENGTH or _PLACEHOLDER_TOKEN.match(text):
+                raise ValueError(f"is blank, shorter than {MIN_TOKEN_LENGTH} characters or a placeholder")
+            if not text.isascii() or any(ord(c) < 33 for c in text):
+                raise ValueError("has characters that no Authorization header can carry")
+        return token
+
+    @model_validator(mode="after")
+    def _parts_fit_the_whole(self) -> Settings:
+        if self.max_concurrent_calls_per_identity > self.max_concurrent_calls:
+            raise ValueError("MAX_CONCURRENT_CALLS_PER_IDENTITY is more than MAX_CONCURRENT_CALLS")
+        jwt = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks_uri)
+        if any(jwt) and not all(jwt):
+            raise ValueError("MCP_JWT_ISSUER, MCP_JWT_AUDIENCE and MCP_JWT_JWKS_URI go together")
+        return self
+
+    @property
+    def accounts_by_name(self) -> dict[str, Account]:
+        return {account.name: account for account in self.accounts}
+
+    def role_is_allowed(self, role_arn: str) -> bool:
+        """Tell whether a role may be assumed: ALLOWED_ROLE_ARNS, else the configured accounts' roles, else any."""
+        if self.allowed_role_arns is not None:
+            return any(fnmatch.fnmatchcase(role_arn, glob) for glob in self.allowed_role_arns)
+        return not self.accounts or any(role_arn == account.role_arn for account in self.accounts)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings from a mapping of variables.
+
+        Raises:
+            ConfigurationError: a variable or file cannot be understood; the message names it and never its value.
+        """
+        known = {field.alias for field in cls.model_fields.values()}
+        values: dict[str, Any] = {name: value for name, value in environment.items() if name in known}
+        if "AWS_REGION" not in values and "AWS_DEFAULT_REGION" in environment:
+            values["AWS_REGION"] = environment["AWS_DEFAULT_REGION"]
+        may_be_blank = {"ALLOWED_ROLE_ARNS", "ALLOWED_PROFILES", "MCP_AUTH_TOKEN"}
+        for name, value in values.items():
+            if not value.strip() and name not in may_be_blank:
+                raise ConfigurationError(f"{name} is set but blank: give it a value or remove it")
+        values["ACCOUNT_*"] = _read_accounts(environment)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigurationError(_first_problem(error)) from None
+
+
+def _first_problem(error: ValidationError, where: str = "") -> str:
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = where or (str(problem["loc"][0]) if problem["loc"] else "")
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text
+
+
+def _read_accounts(environment: Mapping[str, str]) -> tuple[Account, ...]:
+    """Gather the accounts of ACCOUNT_<NAME>_* and of ACCOUNTS_FILE; one name may stand in one place only."""
+    accounts: dict[str, Account] = {}
+    for where, name, fields in [
+        *_accounts_of_file(environment.get("ACCOUNTS_FILE")),
+        *_accounts_of_variables(environment),
+    ]:
+        key = account_key(name)
+        if key in accounts:
+            raise ConfigurationError(f"{where}: the account {key!r} is configured twice")
+        try:
+            accounts[key] = Account.model_validate({**fields, "name": key})
+        except ValidationError as error:
+            raise ConfigurationError(_first_problem(error, where)) from None
+    external_ids: dict[str, str | None] = {}
+    for account in accounts.values():
+        if account.role_arn and external_ids.setdefault(account.role_arn, account.external_id) != account.external_id:
+            raise ConfigurationError(
+                f"the account {account.name!r} shares its role with another that has a different external id"
+            )
+    return tuple(accounts.values())
+
+
+def _accounts_of_variables(environment: Mapping[str, str]) -> list[tuple[str, str, dict[str, str]]]:
+    fields: dict[str, dict[str, str]] = {}
+    for variable, value in environment.items():
+        if (match := _ACCOUNT_VARIABLE.fullmatch(variable)) is None:
+            continue
+        if not value.strip():
+            raise ConfigurationError(f"{variable} is set but blank: give it a value or remove it")
+        fields.setdefault(match[1], {})[match[2].lower()] = value.strip()
+    return [(f"ACCOUNT_{name}_*", name, values) for name, values in fields.items()]
+
+
+def _accounts_of_file(path: str | None) -> list[tuple[str, str, dict[str, Any]]]:
+    if path is None:
+        return []
+    tables = read_toml("ACCOUNTS_FILE", path).get("accounts")
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise ConfigurationError("ACCOUNTS_FILE: expected one [accounts.NAME] table per account")
+    return [(f"ACCOUNTS_FILE [accounts.{name}]", name, table) for name, table in tables.items()]
+
+
+def read_toml(variable: str, path: str | Path) -> dict[str, Any]:
+    """Read the TOML file that a variable names.
+
+    Raises:
+        ConfigurationError: it is missing, unreadable or not TOML; the message names the variable.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{variable}: the file cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        line = re.search(r"line \d+", str(error))
+        raise ConfigurationError(f"{variable}: not valid TOML{f' at {line[0]}' if line else ''}") from None
+
+
+def load(overrides: Mapping[str, str] | None = None) -> Settings:
+    """Read `.env` beside this file and the process's environment, which wins. For servers, not for tests."""
+    load_dotenv(Path(__file__).with_name(".env"))
+    os.environ.update(overrides or {})
+    return Settings.from_environment(os.environ)
+
+
+def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
+    """Settings for the embedded AWS and the token to show; the operator's own AWS settings are forgotten first.
+
+    botocore reads the process's environment itself, so it is changed here.
+    """
+    load_dotenv(Path(__file__).with_name(".env"))
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ACCOUNT_")) or name == "ACCOUNTS_FILE":
+            del os.environ[name]
+    os.environ.update(demo_environment)
+    token = os.environ.setdefault("MCP_AUTH_TOKEN", "demo-" + secrets.token_urlsafe(24))
+    return Settings.from_environment(os.environ), token

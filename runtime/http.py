@@ -1,0 +1,113 @@
+"""One ASGI app: /sse and /messages/, /mcp, and the probes, which stand outside authentication and the Host guard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastmcp import FastMCP
+from fastmcp.server.context import reset_transport, set_transport
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = logging.getLogger("aws_ops.http")
+Readiness = Callable[[], Awaitable[dict[str, bool]]]
+
+
+class _AsSSE:
+    """Labels the borrowed routes; else a call over them would say it came over streamable-http."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        token = set_transport("sse")
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            reset_transport(token)
+
+
+class _Streams:
+    """Caps the open SSE streams. uvicorn's own limit would refuse the probes as well."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most, self._open = app, most, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._open >= self._most:
+            busy = PlainTextResponse("Too many open streams", 503, {"Retry-After": "10"})
+            await busy(scope, receive, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+
+
+class OneAuthorization:
+    """Answers 401 to two Authorization headers: whoever reads only one of them may read the wrong one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+            response = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def build_app(
+    mcp: FastMCP, *, allowed_hosts: list[str], allowed_origins: list[str], sse_max_streams: int, ready: Readiness
+) -> Starlette:
+    """Return the whole HTTP surface of one FastMCP app.
+
+    Args:
+        mcp: The app; its auth guards every MCP route.
+        allowed_hosts: Host names, `*` globs allowed, beside loopback and the bind address.
+        allowed_origins: Browser origins likewise.
+        sse_max_streams: Open /sse streams; one more is answered 503.
+        ready: Returns the readiness checks by name.
+    """
+    # SSE first: the auth provider keeps the last path it is given, and /mcp is the canonical resource.
+    legacy = mcp.http_app(path="/sse", transport="sse")  # borrowed for its routes; its lifespan never runs
+    inner = mcp.http_app(
+        path="/mcp",
+        transport="http",
+        middleware=[Middleware(OneAuthorization)],
+        host_origin_protection=True,
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
+    )
+    inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)
+    return Starlette(routes=[*_probes(ready), Mount("/", app=OneAuthorization(inner))], lifespan=inner.lifespan)
+
+
+def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:
+    routes: list[BaseRoute] = []
+    for route in legacy.routes:
+        if isinstance(route, Route) and route.path == "/sse":
+            routes.append(Route("/sse", endpoint=_Streams(_AsSSE(route.app), most), methods=["GET"]))
+        elif isinstance(route, Mount) and route.path == "/messages":
+            routes.append(Mount("/messages/", app=_AsSSE(route.app)))
+    if len(routes) != 2:
+        raise RuntimeError("fastmcp's SSE app changed shape")
+    return routes
+
+
+def _probes(ready: Readiness) -> list[BaseRoute]:
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("OK")
+
+    async def readyz(_: Request) -> Response:
+        checks = await ready()
+        return JSONResponse({"ready": all(checks.values()), "checks": checks}, 200 if all(checks.values()) else 503)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]

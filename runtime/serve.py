@@ -1,0 +1,50 @@
+"""Running the app: a listening socket and uvicorn, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.applications import Starlette
+
+from errors import ConfigurationError
+from runtime.shutdown import DrainingServer, InFlight
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "not an address"
+        raise ConfigurationError(f"MCP_HOST, MCP_PORT: cannot listen there ({reason})") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the base URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def serve(app: Starlette, listener: socket.socket, in_flight: InFlight, started: Callable[[], None]) -> None:
+    """Serve until a signal; return when the process may exit.
+
+    Keep-alive outlasts a load balancer's 60 s, so that it, not we, closes an idle connection.
+    """
+    config = uvicorn.Config(
+        app,
+        ws="none",
+        log_config=None,
+        access_log=False,  # it would log session ids
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+    asyncio.run(DrainingServer(config, in_flight, started).serve(sockets=[listener]))

@@ -1,0 +1,171 @@
+"""The front door: settings -> app -> run (HTTP, --stdio, --demo, --check)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import fastmcp
+from fastmcp import FastMCP
+from starlette.applications import Starlette
+
+import config
+import services
+from access import callers
+from access.audit import AuditTrail
+from access.credentials import CredentialStore
+from access.policy import Policy
+from config import Settings
+from errors import ConfigurationError
+from runtime import logs
+from runtime.execution import Execution
+from runtime.http import build_app
+from runtime.readiness import Readiness
+from runtime.serve import address_of, listen, serve
+from runtime.shutdown import InFlight
+from toolcall.desk import Desk
+from toolcall.gate import Gate
+
+VERSION = "0.1.0"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+INSTRUCTIONS = """AWS operations across accounts. Every AWS tool takes, optionally: `account` (a configured name, see \
+list_accounts), `profile`, `role_arn`, `region`. Priority: profile > role_arn > the server's default credentials. An \
+answer names the account_id and region it came from. Lists say `truncated`; pass `next_token` to go on. A failure has \
+error_code, message, next_step and retryable; on OutcomeUnknown look before you repeat."""
+log = logging.getLogger("aws_ops.server")
+
+
+@dataclass(frozen=True)
+class App:
+    """The FastMCP app with what its tools work with."""
+
+    mcp: FastMCP[Any]
+    desk: Desk
+
+
+def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None, stderr: bool = False) -> App:
+    """Put the app together. Reads files at most; AWS is not called before the first tool call.
+
+    Raises:
+        ConfigurationError: a toolset is unknown.
+    """
+    if unknown := set(settings.toolsets) - services.toolsets() - {"all"}:
+        raise ConfigurationError(f"TOOLSETS: unknown: {', '.join(sorted(unknown))}")
+    anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
+    credentials = CredentialStore(settings)
+    key = settings.audit_hmac_key.get_secret_value() if settings.audit_hmac_key else None
+    desk = Desk(
+        settings=settings,
+        policy=Policy(settings, credentials),
+        credentials=credentials,
+        execution=Execution(settings.max_concurrent_calls, settings.max_concurrent_calls_per_identity),
+        audit=AuditTrail(settings.audit_log, key, stdout=2 if stderr else 1),
+        in_flight=InFlight(),
+        caller=lambda: callers.current_caller(verifier, anonymous),
+    )
+    gate = Gate(desk)
+    fastmcp.settings.telemetry_mode = "off"  # its spans would carry what clients send
+    mcp: FastMCP[Any] = FastMCP(
+        "aws-ops",
+        version=VERSION,
+        instructions=INSTRUCTIONS,
+        auth=verifier,
+        middleware=[gate],
+        mask_error_details=True,
+        on_duplicate="error",
+    )
+    gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
+    # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
+    mcp._mcp_server.get_tool_input_schema = lambda _name: None
+    return App(mcp, desk)
+
+
+def __getattr__(name: str) -> Any:
+    """Build the app when `server.mcp` is asked for, so that importing this module reads and touches nothing."""
+    if name != "mcp":
+        raise AttributeError(name)
+    globals()["mcp"] = built = build(config.load()).mcp
+    return built
+
+
+def web_app(settings: Settings) -> tuple[App, Starlette]:
+    """Return the app and its whole HTTP surface.
+
+    Raises:
+        ConfigurationError: it would stand open, or a part of the configuration cannot be used.
+    """
+    verifier = callers.verifier_of(settings)
+    if verifier is None and not settings.allow_anonymous:
+        raise ConfigurationError(
+            "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
+        )
+    if verifier is None and settings.host not in LOOPBACK:
+        raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
+    app = build(settings, verifier=verifier)
+    app.desk.audit.open()
+    web = build_app(
+        app.mcp,
+        allowed_hosts=[*settings.allowed_hosts, settings.host],
+        allowed_origins=list(settings.allowed_origins),
+        sse_max_streams=settings.sse_max_streams,
+        ready=Readiness(app.desk.in_flight, app.desk.credentials.base_credentials_resolve, app.desk.audit.check),
+    )
+    return app, web
+
+
+def serve_http(settings: Settings, started: str = "listening") -> int:
+    """Serve SSE, Streamable HTTP and the probes until a signal."""
+    logs.configure(settings.log_level, settings.log_format, "stdout")
+    app, web = web_app(settings)
+    listener = listen(settings.host, settings.port)
+    _warn(settings)
+    serve(web, listener, app.desk.in_flight, lambda: log.info(started, extra={"url": address_of(listener)}))
+    return 0
+
+
+def serve_stdio(settings: Settings) -> int:
+    """Serve one local client over stdin and stdout; everything else that is printed goes to stderr."""
+    logs.configure(settings.log_level, settings.log_format, "stderr")
+    app = build(settings, stderr=True)
+    app.desk.audit.open()
+    _warn(settings)
+    app.mcp.run(transport="stdio", show_banner=False)
+    return 0
+
+
+def _warn(settings: Settings) -> None:
+    if not settings.accounts and settings.allowed_role_arns is None:
+        log.warning("no account is configured: any role that a caller names may be assumed; set ALLOWED_ROLE_ARNS")
+    if settings.audit_hmac_key is None:
+        log.warning("AUDIT_HMAC_KEY is not set: a random key fingerprints arguments until the next start")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as the command line says; return the exit status."""
+    parser = argparse.ArgumentParser(prog="server.py", description="MCP server for AWS operations across accounts.")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--stdio", action="store_true", help="serve one local client over stdin and stdout")
+    how.add_argument("--demo", action="store_true", help="serve an embedded AWS with three accounts")
+    how.add_argument("--check", action="store_true", help="check the configuration and each account; start nothing")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.stdio:
+            return serve_stdio(config.load())
+        return serve_http(config.load())
+    except ConfigurationError as error:
+        print(f"aws-ops cannot start: {error.message}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    if threading.active_count() > 1:  # a thread that hangs in AWS must not keep a drained process from leaving
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)

@@ -1,0 +1,66 @@
+"""What every service is built on: AWSServiceBase, and the names a service's author needs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar, get_type_hints
+
+from pydantic import BaseModel
+
+from access.identity import Target
+from toolcall.call import Call
+from toolcall.desk import Desk
+from toolcall.results import AWSModel, Page, Tags, Timestamp
+from toolcall.spec import DESTROY, READ, REVEAL, WRITE, ToolSpec, spec_of, tool
+from toolcall.tool import ServiceTool
+
+__all__ = [
+    "DESTROY", "READ", "REVEAL", "WRITE",
+    "AWSModel", "AWSServiceBase", "Page", "Tags", "Target", "Timestamp", "tool",
+]  # fmt: skip
+
+
+class AWSServiceBase:
+    """A manager of one AWS service: plain, synchronous methods, marked `@tool`, that run in threads.
+
+    Credentials are resolved per call (profile > role_arn > default) and clients built on first use.
+
+    Attributes:
+        client_name: boto3's name of the service.
+        toolset: The group of tools that TOOLSETS switches on.
+    """
+
+    client_name: ClassVar[str]
+    toolset: ClassVar[str]
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def client(self, target: Target) -> Any:
+        """Return a boto3 client that signs as the target's identity, in its region."""
+        return Call.current().client(self.client_name, target)
+
+    def tools(self) -> Iterator[ServiceTool]:
+        """Yield the tools that the settings admit, in the order in which they are written."""
+        for name, spec in self.specs():
+            if spec.scope.changes and self.desk.settings.read_only:
+                continue
+            if spec.scope is REVEAL and not self.desk.settings.reveal:
+                continue
+            method = getattr(self, name)
+            yield ServiceTool.of(method, spec, _result_model(method), self.desk)
+
+    @classmethod
+    def specs(cls) -> Iterator[tuple[str, ToolSpec]]:
+        """Yield the name and spec of each tool of this service, switched on or not."""
+        for name, member in vars(cls).items():
+            if (spec := spec_of(member)) is not None:
+                yield name, spec
+
+
+def _result_model(method: Any) -> type[BaseModel]:
+    result = get_type_hints(method).get("return")
+    if not (inspect.isclass(result) and issubclass(result, BaseModel)):
+        raise TypeError(f"{method.__qualname__}: a tool answers a model")
+    return result

@@ -1,0 +1,162 @@
+"""The house's fixtures: a fake AWS, and `call`: a real MCP client in front of the server under test."""
+
+from __future__ import annotations
+
+import logging
+import os
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import boto3
+import pytest
+
+TOKEN = "a-token-for-tests-0123456789"
+ROLES = {
+    "production": "arn:aws:iam::111111111111:role/aws-ops-target",
+    "staging": "arn:aws:iam::222222222222:role/aws-ops-target",
+}
+# (transport, protocol mode): each tool is exercised over all three.
+WIRES = [("sse", "auto"), ("http", "auto"), ("http", "legacy")]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """An in-process AWS on loopback, for the whole run."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh AWS, and an environment in which botocore knows nothing else."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "ACCOUNT_", "MCP_")):
+            monkeypatch.delenv(name)
+    for name, value in aws_environment(moto_url).items():
+        monkeypatch.setenv(name, value)
+    urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")).close()
+    return moto_url
+
+
+def aws_environment(url: str) -> dict[str, str]:
+    """What a process needs to take `url` for AWS; the machine's own AWS files are out of its sight."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def server_environment(**more: str) -> dict[str, str]:
+    """The settings of a server with two accounts."""
+    accounts = {f"ACCOUNT_{name.upper()}_ROLE_ARN": role for name, role in ROLES.items()}
+    return {"MCP_AUTH_TOKEN": TOKEN, "AWS_REGION": "us-east-1", "AUDIT_LOG": os.devnull, **accounts, **more}
+
+
+def boto(service: str, account: str | None = None, region: str = "us-east-1") -> Any:
+    """A plain boto3 client in an account, for arranging and for looking behind the server's back."""
+    if account is None:
+        return boto3.Session().client(service, region_name=region)
+    sts = boto3.Session().client("sts", region_name="us-east-1")
+    keys = sts.assume_role(RoleArn=ROLES[account], RoleSessionName="arrange")["Credentials"]
+    return boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]).client(
+        service, region_name=region
+    )
+
+
+class Answer:
+    """A tool's answer as a client sees it."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.is_error: bool = result.is_error
+        self.content: dict[str, Any] = result.structured_content or {}
+        self.text: str = result.content[0].text if result.content else ""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.content[name]
+
+    @property
+    def error_code(self) -> str | None:
+        return self.content.get("error_code")
+
+
+class Session:
+    """An open client session."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    async def __call__(self, tool: str, /, **arguments: Any) -> Answer:
+        return Answer(await self.client.call_tool(tool, arguments, raise_on_error=False))
+
+
+class Server:
+    """The whole HTTP app in this process, driven through its ASGI border by real clients."""
+
+    def __init__(self, app: Any, web: Any) -> None:
+        self.app, self.web = app, web
+
+    @asynccontextmanager
+    async def session(
+        self, transport: str = "http", mode: str = "auto", token: str = TOKEN, **client: Any
+    ) -> AsyncIterator[Session]:
+        from fastmcp.utilities.tests import ASGIServer
+
+        path = "sse" if transport == "sse" else "mcp"
+        asgi = ASGIServer(url=f"http://127.0.0.1/{path}", app=self.web, transport_type=transport)
+        async with asgi.client(auth=token, mode=mode, **client) as opened:
+            yield Session(opened)
+
+    def http(self, **options: Any) -> Any:
+        from fastmcp.utilities.tests import ASGIServer
+
+        return ASGIServer(url="http://127.0.0.1/mcp", app=self.web, transport_type="http").http_client(**options)
+
+
+@asynccontextmanager
+async def running(**environment: str) -> AsyncIterator[Server]:
+    """Run the server with these settings."""
+    from fastmcp.utilities.tests import run_asgi_lifespan
+
+    import server
+    from config import Settings
+
+    app, web = server.web_app(Settings.from_environment(server_environment(**environment)))
+    async with run_asgi_lifespan(web):
+        yield Server(app, web)
+
+
+@pytest.fixture
+async def running_server(aws: str) -> AsyncIterator[Server]:
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture(params=WIRES, ids=lambda wire: "-".join(wire))
+def wire(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Each transport and protocol era in turn."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def call(running_server: Server, wire: tuple[str, str]) -> AsyncIterator[Callable[..., Any]]:
+    """Call a tool as a client does: `answer = await call("describe_secret", secret_id="x", account="staging")`."""
+    async with running_server.session(*wire) as session:
+        yield session

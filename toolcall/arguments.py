@@ -1,0 +1,129 @@
+"""A tool's arguments: from the method's signature to a flat JSON schema, and from raw JSON to checked values.
+
+We check them ourselves, before the framework could quote a submitted value in an error, a log or a span.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from access.identity import Target
+from errors import InvalidParameter
+
+_CONFIG = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
+
+
+class Arguments:
+    """What one tool takes. `Target` parameters are flat on the wire and whole in the method."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        hints = get_type_hints(method, include_extras=True)
+        described = parameter_descriptions(method)
+        fields: dict[str, Any] = {}
+        self._targets: dict[str, type[Target]] = {}
+        for name, parameter in inspect.signature(method).parameters.items():
+            if name == "self":
+                continue
+            hint = hints[name]
+            if isinstance(hint, type) and issubclass(hint, Target):
+                self._targets[name] = hint
+            else:
+                default = ... if parameter.default is parameter.empty else parameter.default
+                fields[name] = (Annotated[hint, Field(description=described.get(name))], default)
+        for target in self._targets.values():
+            fields |= spread_target(target, taken=fields, tool=method.__qualname__)
+        self._model = create_model(method.__name__, __config__=_CONFIG, **fields)
+        self.schema = lean_schema(self._model)
+
+    def parse(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the method's keyword arguments.
+
+        Raises:
+            InvalidParameter: an argument is unknown, missing or of the wrong form. Names it, never its value; and not
+                even an unknown one's name, since a secret may stand where a name belongs.
+        """
+        try:
+            parsed = self._model.model_validate(dict(raw))
+        except ValidationError as error:
+            raise _invalid(error, list(self._model.model_fields)) from None
+        values = {name: getattr(parsed, name) for name in self._model.model_fields}
+        for name, target in self._targets.items():
+            values[name] = target(**{field: values.pop(field) for field in target.model_fields})
+        return values
+
+
+def spread_target(target: type[Target], *, taken: Mapping[str, Any], tool: str) -> dict[str, Any]:
+    """Return a Target's fields as flat parameters; a method parameter of the same name fails at import."""
+    if collision := set(target.model_fields) & set(taken):
+        raise TypeError(f"{tool}: {', '.join(sorted(collision))} already comes with {target.__name__}")
+    return {
+        name: (Annotated[str | None, Field(description=field.description)], None)
+        for name, field in target.model_fields.items()
+    }
+
+
+def lean_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema without what a model pays for and does not need: titles, nulls, null defaults."""
+    schema = model.model_json_schema()
+    properties = {name: _lean(value) for name, value in schema.get("properties", {}).items()}
+    lean: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required := schema.get("required"):
+        lean["required"] = required
+    if defs := schema.get("$defs"):
+        lean["$defs"] = {name: _lean(value) for name, value in defs.items()}
+    return lean
+
+
+def _lean(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_lean(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+    if "anyOf" in schema and len(choices) == 1:
+        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
+    return {
+        key: {name: _lean(item) for name, item in value.items()} if key == "properties" else _lean(value)
+        for key, value in schema.items()
+        if key != "title" and not (key == "default" and value is None)
+    }
+
+
+def _invalid(error: ValidationError, names: list[str]) -> InvalidParameter:
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    place = problem["loc"][0] if problem["loc"] else None
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place), names, n=1, cutoff=0.7)
+        hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(names)}."
+        return InvalidParameter("This tool does not take one of the arguments given.", next_step=hint)
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        text = "is required"
+    return InvalidParameter(
+        f"{place}: {text}." if place in names else f"{text}.", next_step="Correct it and call again."
+    )
+
+
+def parameter_descriptions(method: Callable[..., Any]) -> dict[str, str]:
+    """Return the texts of a docstring's `Args:` section."""
+    _, _, section = (inspect.getdoc(method) or "").partition("\nArgs:\n")
+    section = re.split(r"\n(?=\S)", section, maxsplit=1)[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in entries}
+
+
+def description(method: Callable[..., Any]) -> str:
+    """Return what stands in a docstring before its `Args:`, on one line per paragraph."""
+    text = re.split(r"\n\s*(?:Args|Returns|Raises|Source):\s*\n", inspect.getdoc(method) or "", maxsplit=1)[0]
+    return "\n\n".join(re.sub(r"\s+", " ", paragraph).strip() for paragraph in text.split("\n\n") if paragraph.strip())
+
+
+def is_model(hint: Any) -> bool:
+    """Tell whether an annotation is a result model."""
+    return isinstance(hint, type) and get_origin(hint) is None and not get_args(hint) and issubclass(hint, BaseModel)

@@ -1,0 +1,91 @@
+"""One tool call while it lasts: who makes it, what it was granted, what it did at AWS, what the trail will say."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from access.callers import Caller, Scope
+from access.identity import Grant, Target
+from access.trace import Trace
+from toolcall.desk import Desk
+from toolcall.spec import ToolSpec
+
+_current: ContextVar[Call] = ContextVar("current_call")
+
+
+class Call:
+    """The state of one call. The event loop writes it before and after the work, the work's thread in between."""
+
+    def __init__(self, desk: Desk, name: str, spec: ToolSpec, raw: Mapping[str, Any], transport: str) -> None:
+        self.desk, self.name, self.spec, self.raw, self.transport = desk, name, spec, raw, transport
+        self.request_id = secrets.token_hex(8)
+        self.arrived = time.monotonic()
+        self.trace = Trace(deadline=self.arrived + desk.settings.call_deadline_seconds)
+        self.caller: Caller = desk.caller()
+        self.scope: Scope = spec.scope_of(raw)
+        self.grants: dict[Target, Grant] = {}
+        self.account_id: str | None = None
+        self.resource: str | None = None
+        self.arguments: dict[str, Any] = {}
+        self.may_have_changed = False
+
+    @staticmethod
+    def current() -> Call:
+        """Return the call at hand; tools run within one."""
+        return _current.get()
+
+    def bind(self) -> None:
+        """Make this the call at hand for the running task and the threads it starts."""
+        _current.set(self)
+
+    def grant(self, target: Target) -> Grant:
+        """Return what the policy grants for a target; decided once per call and target."""
+        if (grant := self.grants.get(target)) is None:
+            grant = self.grants[target] = self.desk.policy.decide(self.caller, target)
+        return grant
+
+    def client(self, service: str, target: Target) -> Any:
+        """Return a boto3 client for a target."""
+        return self.desk.credentials.client(self.grant(target), service, self.caller)
+
+    @property
+    def main_grant(self) -> Grant | None:
+        """The grant of the call's own target, which is the first that it asked for."""
+        return next(iter(self.grants.values()), None)
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """Account and region as a failure names them."""
+        grant = self.main_grant
+        if grant is None:
+            return None, None
+        return grant.account or self.account_id or grant.identity.account_id, grant.region
+
+    def record(self, outcome: str, *, decision: str, rule: str, error_code: str | None = None) -> dict[str, Any]:
+        """Return the call's audit line."""
+        grant = self.main_grant
+        return {
+            "event": "audit",
+            "request_id": self.request_id,
+            "caller": self.caller.name,
+            "transport": self.transport,
+            "tool": self.name,
+            "class": self.scope.value,
+            "account": grant.account if grant else None,
+            "account_id": self.account_id or (grant.identity.account_id if grant else None),
+            "identity": str(grant.identity) if grant else None,
+            "region": grant.region if grant else None,
+            "resource": self.resource,
+            "arguments": self.arguments,
+            "decision": decision,
+            "rule": rule,
+            "outcome": outcome,
+            "error_code": error_code,
+            "aws_request_ids": self.trace.request_ids,
+            "attempts": self.trace.attempts,
+            "duration_ms": round((time.monotonic() - self.arrived) * 1000, 1),
+        }

@@ -1,0 +1,27 @@
+"""What every call needs, gathered once at start: who calls, what is allowed, how it runs, where it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from access.audit import AuditTrail
+from access.callers import Caller
+from access.credentials import CredentialStore
+from access.policy import Policy
+from config import Settings
+from runtime.execution import Execution
+from runtime.shutdown import InFlight
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The collaborators of a tool call."""
+
+    settings: Settings
+    policy: Policy
+    credentials: CredentialStore
+    execution: Execution
+    audit: AuditTrail
+    in_flight: InFlight
+    caller: Callable[[], Caller]

@@ -1,0 +1,84 @@
+"""What a tool answers: models shaped by AWS's API, lists that admit where they were cut, and the wire's schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+from pydantic.alias_generators import to_pascal
+
+_FAILURE: dict[str, Any] = {
+    "error_code": {"type": "string"},
+    "message": {"type": "string"},
+    "next_step": {"type": ["string", "null"]},
+    "retryable": {"type": "boolean"},
+    "request_id": {"type": ["string", "null"]},
+    "account": {"type": ["string", "null"]},
+}
+
+
+class AWSModel(BaseModel):
+    """A result: read by AWS's member names, answered in snake case. A missing member is an error."""
+
+    model_config = ConfigDict(alias_generator=to_pascal, validate_by_name=True, extra="ignore", frozen=True)
+
+
+class Page(AWSModel):
+    """A list that says whether there is more: `next_token` continues it."""
+
+    truncated: bool = False
+    next_token: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _say_where_it_was_cut(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**handler(self), "next_token": self.next_token}
+
+
+def _tags_to_dict(value: Any) -> Any:
+    return {tag["Key"]: tag.get("Value", "") for tag in value} if isinstance(value, list) else value
+
+
+Tags = Annotated[dict[str, str], BeforeValidator(_tags_to_dict)]
+"""AWS's list of Key and Value as one object."""
+
+Timestamp = AwareDatetime
+"""A moment in UTC, ISO 8601 on the wire."""
+
+
+def output_schema(result: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a tool's structured content: the result or the failure, told apart by `success`.
+
+    Only `success` is required: clients of the TypeScript SDK 1.x hold failures against this schema too.
+    """
+    schema = result.model_json_schema(mode="serialization", by_alias=False)
+    properties = {
+        "success": {"type": "boolean"},
+        "account_id": {"type": ["string", "null"]},
+        "region": {"type": ["string", "null"]},
+        **schema.get("properties", {}),
+    }
+    for name, failure in _FAILURE.items():
+        properties[name] = {"anyOf": [properties[name], failure]} if name in properties else failure
+    combined: dict[str, Any] = {"type": "object", "properties": _untitled(properties), "required": ["success"]}
+    if "$defs" in schema:
+        combined["$defs"] = _untitled(schema["$defs"])
+    return combined
+
+
+def _untitled(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(item) for name, item in value.items()} if key == "properties" else _untitled(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str)) and not (key == "default" and value is None)
+    }

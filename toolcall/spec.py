@@ -1,0 +1,76 @@
+"""What a service's author writes down about a tool, beside its method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from access.callers import Scope
+
+READ, REVEAL, WRITE, DESTROY = Scope.READ, Scope.REVEAL, Scope.WRITE, Scope.DESTROY
+F = TypeVar("F", bound=Callable[..., Any])
+_ATTRIBUTE = "__aws_ops_tool__"
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A tool's class and the facts that no signature tells.
+
+    Attributes:
+        scope: What a caller needs at least.
+        actions: The IAM actions that the target role needs; they feed the README's policies and `--check`.
+        resource: The argument that names the resource, for the audit trail.
+        destructive: Whether it can overwrite or remove something (MCP's destructiveHint).
+        idempotent: Whether repeating it with the same arguments changes nothing more (MCP's idempotentHint).
+        open_world: Whether it reaches AWS at all.
+        destroys_if: Given the raw arguments, whether this call is irreversible, so of scope `destroy`.
+        check: Given the checked arguments, raises InvalidParameter where they do not fit each other.
+    """
+
+    scope: Scope
+    actions: tuple[str, ...] = ()
+    resource: str | None = None
+    destructive: bool = False
+    idempotent: bool = False
+    open_world: bool = True
+    destroys_if: Callable[[Mapping[str, Any]], bool] | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
+
+    def scope_of(self, arguments: Mapping[str, Any]) -> Scope:
+        """The scope that a call with these raw arguments needs."""
+        return DESTROY if self.destroys_if is not None and self.destroys_if(arguments) else self.scope
+
+
+def tool(
+    scope: Scope,
+    *actions: str,
+    resource: str | None = None,
+    destructive: bool | None = None,
+    idempotent: bool | None = None,
+    open_world: bool = True,
+    destroys_if: Callable[[Mapping[str, Any]], bool] | None = None,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+) -> Callable[[F], F]:
+    """Mark a service's method as a tool of that name; its docstring and signature are what the model is shown."""
+    spec = ToolSpec(
+        scope=scope,
+        actions=actions,
+        resource=resource,
+        destructive=(scope is DESTROY or destroys_if is not None) if destructive is None else destructive,
+        idempotent=(not scope.changes) if idempotent is None else idempotent,
+        open_world=open_world,
+        destroys_if=destroys_if,
+        check=check,
+    )
+
+    def mark(method: F) -> F:
+        setattr(method, _ATTRIBUTE, spec)
+        return method
+
+    return mark
+
+
+def spec_of(method: Any) -> ToolSpec | None:
+    """Return what `@tool` wrote beside a method, or None."""
+    return getattr(method, _ATTRIBUTE, None)
