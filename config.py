@@ -196,7 +196,8 @@ class Settings(BaseModel):
 
 def _first_problem(error: ValidationError, where: str = "") -> str:
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = where or (str(problem["loc"][0]) if problem["loc"] else "")
+    field = str(problem["loc"][0]) if problem["loc"] else ""
+    place = where.replace("*", field.upper() or "*") if where.endswith("_*") else f"{where} {field}".strip()
     text = problem["msg"].removeprefix("Value error, ")
     return f"{place}: {text}" if place else text
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,10 @@ from starlette.applications import Starlette
 
 import config
 import services
-from access import callers
+from access import callers, doctor
 from access.audit import AuditTrail
 from access.credentials import CredentialStore
+from access.identity import Target
 from access.policy import Policy
 from config import Settings
 from errors import ConfigurationError
@@ -93,6 +95,11 @@ def __getattr__(name: str) -> Any:
     return built
 
 
+def has_authentication(settings: Settings) -> bool:
+    """Tell whether HTTP callers can be told apart from anybody else."""
+    return bool(settings.auth_token or settings.callers_file or settings.jwt_issuer)
+
+
 def web_app(settings: Settings) -> tuple[App, Starlette]:
     """Return the app and its whole HTTP surface.
 
@@ -100,14 +107,13 @@ def web_app(settings: Settings) -> tuple[App, Starlette]:
         ConfigurationError: it would stand open, or a part of the configuration cannot be used.
     """
     verifier = callers.verifier_of(settings)
-    if verifier is None and not settings.allow_anonymous:
+    if not has_authentication(settings) and not settings.allow_anonymous:
         raise ConfigurationError(
             "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
         )
     if verifier is None and settings.host not in LOOPBACK:
         raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
     app = build(settings, verifier=verifier)
-    app.desk.audit.open()
     web = build_app(
         app.mcp,
         allowed_hosts=[*settings.allowed_hosts, settings.host],
@@ -118,13 +124,21 @@ def web_app(settings: Settings) -> tuple[App, Starlette]:
     return app, web
 
 
-def serve_http(settings: Settings, started: str = "listening") -> int:
-    """Serve SSE, Streamable HTTP and the probes until a signal."""
+def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None) -> int:
+    """Serve SSE, Streamable HTTP and the probes until a signal; `greeting` is printed once it listens."""
     logs.configure(settings.log_level, settings.log_format, "stdout")
     app, web = web_app(settings)
+    app.desk.audit.open()
     listener = listen(settings.host, settings.port)
     _warn(settings)
-    serve(web, listener, app.desk.in_flight, lambda: log.info(started, extra={"url": address_of(listener)}))
+    url = address_of(listener)
+
+    def started() -> None:
+        log.info("listening", extra={"url": url})
+        if greeting is not None:
+            print(greeting(url), flush=True)
+
+    serve(web, listener, app.desk.in_flight, started)
     return 0
 
 
@@ -136,6 +150,44 @@ def serve_stdio(settings: Settings) -> int:
     _warn(settings)
     app.mcp.run(transport="stdio", show_banner=False)
     return 0
+
+
+def serve_demo() -> int:
+    """Serve an embedded AWS with three accounts; print how to reach it."""
+    from runtime import demo
+
+    aws = demo.start()
+    try:
+        settings, token = config.load_demo(demo.environment(aws))
+        seeding = CredentialStore(settings)
+        policy = Policy(settings, seeding)
+        seeder = callers.Caller("demo-seed")
+
+        def client(account: str, service: str) -> Any:
+            return seeding.client(policy.decide(seeder, Target(account=account)), service, seeder)
+
+        demo.seed(client)
+        return serve_http(settings, greeting=lambda url: demo.greeting(url, token))
+    finally:
+        aws.stop()
+
+
+def check() -> int:
+    """Print what the doctor finds, a line each; return 0 where all is well, else 1. Starts nothing."""
+    logs.configure("ERROR", "text", "stderr")
+    try:
+        settings = config.load()
+        web_app(settings if has_authentication(settings) else settings.model_copy(update={"allow_anonymous": True}))
+    except ConfigurationError as error:
+        print(doctor.Finding(False, "configuration", error.message))
+        return 1
+    well = True
+    for finding in doctor.examine(settings):
+        print(finding, flush=True)
+        well = well and finding.ok
+    if not has_authentication(settings):
+        print("note  MCP_AUTH_TOKEN: not set, so only --stdio can start")
+    return 0 if well else 1
 
 
 def _warn(settings: Settings) -> None:
@@ -156,7 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.stdio:
             return serve_stdio(config.load())
-        return serve_http(config.load())
+        if chosen.check:
+            return check()
+        return serve_demo() if chosen.demo else serve_http(config.load())
     except ConfigurationError as error:
         print(f"aws-ops cannot start: {error.message}", file=sys.stderr)
         return 2

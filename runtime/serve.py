@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "not an address"
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not an address"
         raise ConfigurationError(f"MCP_HOST, MCP_PORT: cannot listen there ({reason})") from None
 
 

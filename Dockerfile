@@ -1,0 +1,35 @@
+# Stages: `server` (the default) is production; `demo` adds the embedded AWS. Neither keeps pip or a compiler.
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements.txt .
+# The environment has no pip of its own: the base image's pip fills it, and stays behind in this stage.
+RUN python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir --only-binary=:all: --require-hashes --requirement requirements.txt
+
+FROM build AS build-demo
+COPY requirements-demo.txt .
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary=:all: --require-hashes --requirement requirements-demo.txt
+
+FROM python:3.13-slim AS base
+RUN pip uninstall --yes --root-user-action=ignore pip \
+    && useradd --uid 10001 --user-group --create-home --home-dir /home/app --shell /usr/sbin/nologin app
+# HOME is spelled out for those who run it under their own uid, which /etc/passwd does not know.
+ENV HOME=/home/app PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    MCP_HOST=0.0.0.0 MCP_PORT=8100
+WORKDIR /app
+EXPOSE 8100
+# A number, so that Kubernetes can tell it is not root.
+USER 10001:10001
+# No argument holds a space: podman's Docker API would split it there.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["python", "deploy/healthcheck.py", "/healthz"]
+ENTRYPOINT ["python", "server.py"]
+
+FROM base AS demo
+COPY --from=build-demo /opt/venv /opt/venv
+# What .dockerignore lets through, owned by root: the server cannot rewrite itself.
+COPY . .
+CMD ["--demo"]
+
+FROM base AS server
+COPY --from=build /opt/venv /opt/venv
+COPY . .

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Start aws-ops in Docker: make .env with a random token if there is none, build, start, wait until it is ready.
+# May be run again at any time; it keeps the token. WAIT_SECONDS is how long it waits.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+placeholder=replace-me-with-a-random-token
+
+fail() {
+  echo "docker-start.sh: $*" >&2
+  exit 1
+}
+
+check_docker() {
+  local why
+  command -v docker >/dev/null || fail "docker is not installed: https://docs.docker.com/get-docker/"
+  docker compose version >/dev/null 2>&1 || fail "Compose v2 is missing: https://docs.docker.com/compose/install/"
+  why=$(docker info 2>&1 >/dev/null) || fail "the Docker daemon does not answer; start it and try again. ${why##*$'\n'}"
+}
+
+# The token goes through no command's arguments, which other users could see.
+prepare_env() {
+  local source=.env line token
+  [[ -e .env ]] || source=.env.example
+  [[ -r $source ]] || fail "$source cannot be read"
+  if [[ $source == .env.example ]] || grep -q "^MCP_AUTH_TOKEN=.*$placeholder" .env; then
+    token=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+    while IFS= read -r line || [[ -n $line ]]; do
+      [[ $line == MCP_AUTH_TOKEN=*"$placeholder"* ]] && line=MCP_AUTH_TOKEN=$token
+      printf '%s\n' "$line"
+    done <"$source" >.env.part
+    mv .env.part .env
+    echo "made .env with a random MCP_AUTH_TOKEN"
+  fi
+  chmod 600 .env
+}
+
+# The container runs as whoever owns ~/.aws, never as root, and finds there the folders that it mounts.
+prepare_aws() {
+  mkdir -p "$HOME/.aws/sso/cache" "$HOME/.aws/login/cache"
+  if [[ $(id -u) == 0 ]]; then
+    echo "running as root: the container's user is ${HOST_UID:-10001}, who must be able to read $HOME/.aws" >&2
+  else
+    export HOST_UID="${HOST_UID:-$(id -u)}" HOST_GID="${HOST_GID:-$(id -g)}"
+  fi
+}
+
+wait_until_ready() {
+  local answer="" deadline=$((SECONDS + ${WAIT_SECONDS:-60}))
+  until answer=$(docker compose exec -T server python deploy/healthcheck.py /readyz 2>&1); do
+    if [[ -n $(docker compose ps --all --quiet --status exited server) ]]; then
+      docker compose logs --no-log-prefix --tail 5 server >&2
+      fail "the server stopped; its last words are above"
+    fi
+    if ((SECONDS >= deadline)); then
+      fail "$1 answers, but is not ready: $answer. \"credentials\": false means that no AWS credentials were found" \
+        "(AWS_PROFILE in .env, ~/.aws)"
+    fi
+    sleep 1
+  done
+}
+
+umask 077
+check_docker
+prepare_env
+prepare_aws
+docker compose up --build --detach server
+url=http://$(docker compose port server 8100)
+wait_until_ready "$url"
+cat <<END
+aws-ops is ready: $url/mcp (Streamable HTTP), $url/sse (SSE)
+Token: MCP_AUTH_TOKEN in .env. Logs: docker compose logs -f server. Stop: docker compose down
+END

@@ -1,0 +1,80 @@
+"""Promises about all tools: one test over all of them each."""
+
+from __future__ import annotations
+
+import json
+
+import botocore.session
+import pytest
+
+from access.identity import Target
+from tests import contract
+from tests.conftest import running
+
+TOOLS = contract.all_tools()
+EVERY_TOOL = pytest.mark.parametrize("name", sorted(TOOLS))
+
+
+def test_the_wire_contract_is_the_committed_one() -> None:
+    assert contract.snapshot() == contract.SNAPSHOT.read_text(), "if the change is meant: make contract"
+
+
+def test_the_readmes_tables_are_the_tools_own() -> None:
+    text = contract.README.read_text()
+    assert contract.readme(text) == text, "make contract rewrites them"
+
+
+def test_the_default_toolsets_cost_a_model_at_most_6000_tokens() -> None:
+    assert contract.cost("accounts,secrets")["characters"] <= 6000 * 3.5
+
+
+@EVERY_TOOL
+def test_a_tool_has_a_short_description_and_true_hints(name: str) -> None:
+    _, tool = TOOLS[name]
+    shown = tool.to_mcp_tool()
+    assert 10 <= len(shown.description or "") <= 400
+    hints = shown.annotations
+    assert hints is not None
+    assert hints.title
+    assert hints.read_only_hint is not tool.spec.scope.changes
+    assert not (hints.read_only_hint and hints.destructive_hint)
+    assert None not in (hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint)
+
+
+@EVERY_TOOL
+def test_an_aws_tool_takes_the_four_target_arguments_flat_and_optional(name: str) -> None:
+    _, tool = TOOLS[name]
+    properties, required = tool.parameters["properties"], tool.parameters.get("required", [])
+    assert tool.parameters["additionalProperties"] is False
+    if tool.spec.actions:
+        assert set(Target.model_fields) <= set(properties)
+    assert not set(Target.model_fields) & set(required)
+
+
+@EVERY_TOOL
+def test_a_tools_output_schema_requires_success_alone_and_admits_the_failure(name: str) -> None:
+    schema = TOOLS[name][1].output_schema
+    assert schema is not None
+    assert schema["required"] == ["success"]
+    assert {"error_code", "message", "next_step", "retryable", "request_id", "account", "region"} <= set(
+        schema["properties"]
+    )
+
+
+@EVERY_TOOL
+def test_a_tool_names_iam_actions_of_services_that_exist(name: str) -> None:
+    service, tool = TOOLS[name]
+    known = set(botocore.session.Session().get_available_services())
+    assert tool.spec.actions or not tool.spec.open_world or service.toolset == "accounts"
+    for action in tool.spec.actions:
+        prefix, _, operation = action.partition(":")
+        assert prefix in known, action
+        assert operation[:1].isupper(), action
+
+
+async def test_the_annotations_say_the_same_over_the_wire(aws: str) -> None:
+    async with running(TOOLSETS="all") as server, server.session() as session:
+        listed = {tool.name: tool for tool in await session.client.list_tools()}
+    assert set(listed) == set(TOOLS)
+    for name, tool in listed.items():
+        assert json.loads(json.dumps(tool.input_schema)) == TOOLS[name][1].parameters
