@@ -268,6 +268,11 @@ def _describe_transport(error: BaseException) -> str:
     return "AWS's answer was incomplete or not understood"
 
 
+def is_missing(failure: AWSOpsError) -> bool:
+    """Tell whether AWS said that the resource does not exist."""
+    return bool(re.search("NotFound|NoSuch|Missing", failure.error_code))
+
+
 def never_reached_aws(error: BaseException | None) -> bool:
     """Tell whether a transport error happened before the request left this machine."""
     import botocore.exceptions as aws

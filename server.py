@@ -9,19 +9,25 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import fastmcp
 from fastmcp import FastMCP
+from mcp.server.request_state import RequestStateSecurity
 from starlette.applications import Starlette
 
 import config
 import services
 from access import callers, doctor
 from access.audit import AuditTrail
+from access.authentication import Authentication, authentication_of
+from access.confirmation import Confirmations
 from access.credentials import CredentialStore
 from access.identity import Target
+from access.limits import RateLimit
 from access.policy import Policy
+from access.refusals import RefusalLog
 from config import Settings
 from errors import ConfigurationError
 from runtime import logs
@@ -34,6 +40,7 @@ from toolcall.desk import Desk
 from toolcall.gate import Gate
 
 VERSION = "0.1.0"
+REFUSAL_LINES_PER_MINUTE = 100
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 INSTRUCTIONS = """AWS operations across accounts. Every AWS tool takes, optionally: `account` (a configured name, see \
 list_accounts), `profile`, `role_arn`, `region`. Priority: profile > role_arn > the server's default credentials. An \
@@ -61,12 +68,17 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
     anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
     credentials = CredentialStore(settings)
     key = settings.audit_hmac_key.get_secret_value() if settings.audit_hmac_key else None
+    audit = AuditTrail(settings.audit_log, key, stdout=2 if stderr else 1)
     desk = Desk(
         settings=settings,
         policy=Policy(settings, credentials),
         credentials=credentials,
         execution=Execution(settings.max_concurrent_calls, settings.max_concurrent_calls_per_identity),
-        audit=AuditTrail(settings.audit_log, key, stdout=2 if stderr else 1),
+        audit=audit,
+        refusals=RefusalLog(audit, REFUSAL_LINES_PER_MINUTE),
+        confirmations=Confirmations(key),
+        calls=RateLimit(settings.rate_limit_per_minute, "calls"),
+        reveals=RateLimit(settings.reveal_limit_per_minute, "reveals"),
         in_flight=InFlight(),
         caller=lambda: callers.current_caller(verifier, anonymous),
     )
@@ -80,6 +92,10 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
         middleware=[gate],
         mask_error_details=True,
         on_duplicate="error",
+        # A question's state returns to whichever replica gets the answer, so the key is the shared one.
+        request_state_security=RequestStateSecurity(keys=[sha256(f"request state {key}".encode()).digest()])
+        if key
+        else None,
     )
     gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
     # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
@@ -95,19 +111,14 @@ def __getattr__(name: str) -> Any:
     return built
 
 
-def has_authentication(settings: Settings) -> bool:
-    """Tell whether HTTP callers can be told apart from anybody else."""
-    return bool(settings.auth_token or settings.callers_file or settings.jwt_issuer)
-
-
-def web_app(settings: Settings) -> tuple[App, Starlette]:
+def web_app(settings: Settings, authentication: Authentication | None) -> tuple[App, Starlette]:
     """Return the app and its whole HTTP surface.
 
     Raises:
         ConfigurationError: it would stand open, or a part of the configuration cannot be used.
     """
-    verifier = callers.verifier_of(settings)
-    if not has_authentication(settings) and not settings.allow_anonymous:
+    verifier = authentication.verifier if authentication is not None else None
+    if verifier is None and not settings.allow_anonymous:
         raise ConfigurationError(
             "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
         )
@@ -127,7 +138,8 @@ def web_app(settings: Settings) -> tuple[App, Starlette]:
 def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None) -> int:
     """Serve SSE, Streamable HTTP and the probes until a signal; `greeting` is printed once it listens."""
     logs.configure(settings.log_level, settings.log_format, "stdout")
-    app, web = web_app(settings)
+    authentication = authentication_of(settings)
+    app, web = web_app(settings, authentication)
     app.desk.audit.open()
     listener = listen(settings.host, settings.port)
     _warn(settings)
@@ -138,7 +150,7 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
         if greeting is not None:
             print(greeting(url), flush=True)
 
-    serve(web, listener, app.desk.in_flight, started)
+    serve(web, listener, app.desk.in_flight, started, authentication.reload if authentication else None)
     return 0
 
 
@@ -177,7 +189,8 @@ def check() -> int:
     logs.configure("ERROR", "text", "stderr")
     try:
         settings = config.load()
-        web_app(settings if has_authentication(settings) else settings.model_copy(update={"allow_anonymous": True}))
+        authentication = authentication_of(settings)
+        build(settings)
     except ConfigurationError as error:
         print(doctor.Finding(False, "configuration", error.message))
         return 1
@@ -185,7 +198,7 @@ def check() -> int:
     for finding in doctor.examine(settings):
         print(finding, flush=True)
         well = well and finding.ok
-    if not has_authentication(settings):
+    if authentication is None:
         print("note  MCP_AUTH_TOKEN: not set, so only --stdio can start")
     return 0 if well else 1
 

@@ -56,11 +56,17 @@ class AuditTrail:
                 self._write_whole(line)
             except OSError:
                 self.healthy = False
-                raise AuditUnavailable(
-                    "The audit trail cannot be written, so changes and reveals are refused.",
-                    next_step="Tell the server's operator; /readyz shows when it is back.",
-                ) from None
+                raise _unavailable() from None
             self.healthy = True
+
+    def require(self) -> None:
+        """Refuse what must not happen unrecorded.
+
+        Raises:
+            AuditUnavailable: the trail cannot be written now.
+        """
+        if not self.check():
+            raise _unavailable()
 
     def check(self) -> bool:
         """Tell whether the trail can be written; tries it where the last line failed."""
@@ -101,6 +107,13 @@ class AuditTrail:
             os.close(self._fd)
             self._fd = -1
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _unavailable() -> AuditUnavailable:
+    return AuditUnavailable(
+        "The audit trail cannot be written, so changes and reveals are refused.",
+        next_step="Tell the server's operator; /readyz shows when it is back.",
+    )
 
 
 def _now() -> str:

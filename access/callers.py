@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from fastmcp.server.dependencies import get_access_token
-
-from config import Settings
 
 
 class Scope(StrEnum):
@@ -59,16 +58,35 @@ def local_user() -> Caller:
         return Caller(f"uid-{os.getuid()}")
 
 
+class Oidc(Protocol):
+    """What verifies the tokens that are no static caller's."""
+
+    async def verify(self, token: str) -> AccessToken | None: ...
+
+
 class CallerVerifier(TokenVerifier):
-    """Tells callers by the SHA-256 of their bearer token; every digest is compared, each in constant time."""
+    """Tells callers by the SHA-256 of their bearer token; every digest is compared, each in constant time.
 
-    def __init__(self, callers: Iterable[tuple[bytes, Caller]]) -> None:
+    Args:
+        callers: Static tokens' digests and whose they are.
+        oidc: Verifies tokens that are none of these.
+    """
+
+    def __init__(self, callers: Iterable[tuple[bytes, Caller]], oidc: Oidc | None = None) -> None:
         super().__init__()
-        self._callers = tuple(callers)
+        self._oidc = oidc
+        self.replace(callers)
 
-    def caller(self, name: str) -> Caller | None:
-        """Return the caller of this name."""
-        return next((caller for _, caller in self._callers if caller.name == name), None)
+    def replace(self, callers: Iterable[tuple[bytes, Caller]]) -> None:
+        """Take these static callers instead of the present ones."""
+        self._callers = tuple(callers)
+        self._by_name = {caller.name: caller for _, caller in self._callers}
+
+    def caller_of(self, token: AccessToken) -> Caller:
+        """Return whose verified token this is; nobody's, with no scope, if the caller is gone since."""
+        if token.token == "oidc":
+            return Caller(token.client_id, frozenset(scope for scope in Scope if scope.value in token.scopes))
+        return self._by_name.get(token.client_id) or Caller(token.client_id, frozenset())
 
     async def verify_token(self, token: str) -> AccessToken | None:
         digest, found = hashlib.sha256(token.encode()).digest(), None
@@ -76,19 +94,16 @@ class CallerVerifier(TokenVerifier):
             if hmac.compare_digest(known, digest):
                 found = caller
         if found is None:
-            return None
+            return await self._verify_oidc(token)
         # The digest stands in for the token, so that nothing downstream can log the token itself.
         return AccessToken(
             token=digest.hex(), client_id=found.name, subject=found.name, scopes=[scope.value for scope in found.scopes]
         )
 
-
-def verifier_of(settings: Settings) -> CallerVerifier | None:
-    """Return the verifier of the configured tokens, or None where there is none."""
-    if settings.auth_token is None:
-        return None
-    digest = hashlib.sha256(settings.auth_token.get_secret_value().encode()).digest()
-    return CallerVerifier([(digest, Caller("default"))])
+    async def _verify_oidc(self, token: str) -> AccessToken | None:
+        verified = await self._oidc.verify(token) if self._oidc is not None else None
+        # A subject with a static caller's name would pass for that caller in sessions, limits and the audit trail.
+        return None if verified is None or verified.client_id in self._by_name else verified
 
 
 def current_caller(verifier: CallerVerifier | None, anonymous: Caller) -> Caller:
@@ -96,4 +111,4 @@ def current_caller(verifier: CallerVerifier | None, anonymous: Caller) -> Caller
     token = get_access_token()
     if token is None or verifier is None:
         return anonymous
-    return verifier.caller(token.client_id) or Caller(token.client_id, frozenset())
+    return verifier.caller_of(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -34,8 +35,14 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def serve(app: Starlette, listener: socket.socket, in_flight: InFlight, started: Callable[[], None]) -> None:
-    """Serve until a signal; return when the process may exit.
+def serve(
+    app: Starlette,
+    listener: socket.socket,
+    in_flight: InFlight,
+    started: Callable[[], None],
+    reload: Callable[[], None] | None,
+) -> None:
+    """Serve until a signal; return when the process may exit. SIGHUP calls `reload`.
 
     Keep-alive outlasts a load balancer's 60 s, so that it, not we, closes an idle connection.
     """
@@ -48,4 +55,9 @@ def serve(app: Starlette, listener: socket.socket, in_flight: InFlight, started:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
-    asyncio.run(DrainingServer(config, in_flight, started).serve(sockets=[listener]))
+
+    async def run() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload or (lambda: None))
+        await DrainingServer(config, in_flight, started).serve(sockets=[listener])
+
+    asyncio.run(run())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from typing import Any, ClassVar, get_type_hints
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
-from pydantic import BaseModel
-
+from access.confirmation import Plan
 from access.identity import Target
 from toolcall.call import Call
 from toolcall.desk import Desk
@@ -17,7 +15,7 @@ from toolcall.tool import ServiceTool
 
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
-    "AWSModel", "AWSServiceBase", "Page", "Tags", "Target", "Timestamp", "tool",
+    "AWSModel", "AWSServiceBase", "Page", "Plan", "Tags", "Target", "Timestamp", "tool",
 ]  # fmt: skip
 
 
@@ -48,8 +46,11 @@ class AWSServiceBase:
                 continue
             if spec.scope is REVEAL and not self.desk.settings.reveal:
                 continue
-            method = getattr(self, name)
-            yield ServiceTool.of(method, spec, _result_model(method), self.desk)
+            yield ServiceTool.of(getattr(self, name), spec, self.desk, self._plan_of(name, spec))
+
+    def _plan_of(self, name: str, spec: ToolSpec) -> Callable[..., Plan] | None:
+        """Return what plans a tool's irreversible act: by convention plan_<tool>, of some of its arguments."""
+        return getattr(self, f"plan_{name}") if spec.may_destroy else None
 
     @classmethod
     def specs(cls) -> Iterator[tuple[str, ToolSpec]]:
@@ -57,10 +58,3 @@ class AWSServiceBase:
         for name, member in vars(cls).items():
             if (spec := spec_of(member)) is not None:
                 yield name, spec
-
-
-def _result_model(method: Any) -> type[BaseModel]:
-    result = get_type_hints(method).get("return")
-    if not (inspect.isclass(result) and issubclass(result, BaseModel)):
-        raise TypeError(f"{method.__qualname__}: a tool answers a model")
-    return result

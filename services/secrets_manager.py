@@ -13,10 +13,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from errors import InvalidParameter
-from services.base import READ, REVEAL, WRITE, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
+from services.base import READ, REVEAL, WRITE, AWSModel, AWSServiceBase, Page, Plan, Tags, Target, Timestamp, tool
 
 MAX_VALUE_BYTES = 65_536
 _PAGE_SIZE = 100
+_CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}
 
 
 def _fits_a_secret(value: SecretStr) -> SecretStr:
@@ -244,7 +245,7 @@ class SecretsManagerService(AWSServiceBase):
         return SecretVersion.model_validate(self.client(target).update_secret(**request))
 
     @tool(
-        WRITE, "secretsmanager:DeleteSecret", resource="secret_id",
+        WRITE, "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret", resource="secret_id",
         destructive=True, idempotent=True, destroys_if=_forced, check=_force_takes_no_window,
     )  # fmt: skip
     def delete_secret(
@@ -266,6 +267,16 @@ class SecretsManagerService(AWSServiceBase):
             request["RecoveryWindowInDays"] = recovery_window_in_days or 30
         answer = self.client(target).delete_secret(**request)
         return DeletedSecret.model_validate({**answer, "ForceDeleted": force_delete_without_recovery})
+
+    def plan_delete_secret(self, secret_id: SecretId, target: Target) -> Plan:
+        """Say what a forced deletion would lose. AWS's own forced deletion succeeds for a secret that is not there."""
+        state = self.client(target).describe_secret(SecretId=secret_id)
+        versions = len(state.get("VersionIdsToStages", {}))
+        return Plan(
+            target=state["ARN"],
+            will_be_lost=f"The secret and its {versions} version(s) are gone at once, and cannot be restored.",
+            state={name: value for name, value in state.items() if name not in _CHANGES_BY_READING},
+        )
 
     @tool(READ, "secretsmanager:ListSecrets")
     def list_secrets(

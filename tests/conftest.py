@@ -66,7 +66,14 @@ def aws_environment(url: str) -> dict[str, str]:
 def server_environment(**more: str) -> dict[str, str]:
     """The settings of a server with two accounts."""
     accounts = {f"ACCOUNT_{name.upper()}_ROLE_ARN": role for name, role in ROLES.items()}
-    return {"MCP_AUTH_TOKEN": TOKEN, "AWS_REGION": "us-east-1", "AUDIT_LOG": os.devnull, **accounts, **more}
+    settings = {
+        "MCP_AUTH_TOKEN": TOKEN,
+        "AWS_REGION": "us-east-1",
+        "AUDIT_LOG": os.devnull,
+        "RATE_LIMIT_PER_MINUTE": "100000",
+        "REVEAL_LIMIT_PER_MINUTE": "100000",
+    }
+    return {**settings, **accounts, **more}
 
 
 def boto(service: str, account: str | None = None, region: str = "us-east-1") -> Any:
@@ -136,9 +143,11 @@ async def running(**environment: str) -> AsyncIterator[Server]:
     from fastmcp.utilities.tests import run_asgi_lifespan
 
     import server
+    from access.authentication import authentication_of
     from config import Settings
 
-    app, web = server.web_app(Settings.from_environment(server_environment(**environment)))
+    settings = Settings.from_environment(server_environment(**environment))
+    app, web = server.web_app(settings, authentication_of(settings))
     async with run_asgi_lifespan(web):
         yield Server(app, web)
 

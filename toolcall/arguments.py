@@ -22,7 +22,7 @@ _CONFIG = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, fro
 class Arguments:
     """What one tool takes. `Target` parameters are flat on the wire and whole in the method."""
 
-    def __init__(self, method: Callable[..., Any]) -> None:
+    def __init__(self, method: Callable[..., Any], *, confirmable: bool = False) -> None:
         hints = get_type_hints(method, include_extras=True)
         described = parameter_descriptions(method)
         fields: dict[str, Any] = {}
@@ -38,6 +38,8 @@ class Arguments:
                 fields[name] = (Annotated[hint, Field(description=described.get(name))], default)
         for target in self._targets.values():
             fields |= spread_target(target, taken=fields, tool=method.__qualname__)
+        if confirmable:
+            fields["confirm"] = (Annotated[str | None, Field(description="From the plan", max_length=1024)], None)
         self._model = create_model(method.__name__, __config__=_CONFIG, **fields)
         self.schema = lean_schema(self._model)
 

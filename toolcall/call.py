@@ -31,7 +31,7 @@ class Call:
         self.account_id: str | None = None
         self.resource: str | None = None
         self.arguments: dict[str, Any] = {}
-        self.may_have_changed = False
+        self.secrets: tuple[str, ...] = ()
 
     @staticmethod
     def current() -> Call:

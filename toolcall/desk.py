@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from access.audit import AuditTrail
 from access.callers import Caller
+from access.confirmation import Confirmations
 from access.credentials import CredentialStore
+from access.limits import RateLimit
 from access.policy import Policy
+from access.refusals import RefusalLog
 from config import Settings
 from runtime.execution import Execution
 from runtime.shutdown import InFlight
@@ -23,5 +26,9 @@ class Desk:
     credentials: CredentialStore
     execution: Execution
     audit: AuditTrail
+    refusals: RefusalLog
+    confirmations: Confirmations
+    calls: RateLimit
+    reveals: RateLimit
     in_flight: InFlight
     caller: Callable[[], Caller]

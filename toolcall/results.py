@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
     AwareDatetime,
@@ -70,6 +72,14 @@ def output_schema(result: type[BaseModel]) -> dict[str, Any]:
     if "$defs" in schema:
         combined["$defs"] = _untitled(schema["$defs"])
     return combined
+
+
+def result_model(method: Callable[..., Any]) -> type[BaseModel]:
+    """Return the model that a tool's method is annotated to return."""
+    result = get_type_hints(method).get("return")
+    if not (inspect.isclass(result) and issubclass(result, BaseModel)):
+        raise TypeError(f"{method.__qualname__}: a tool answers a model")
+    return result
 
 
 def _untitled(schema: Any) -> Any:

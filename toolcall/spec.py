@@ -37,6 +37,11 @@ class ToolSpec:
     destroys_if: Callable[[Mapping[str, Any]], bool] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 
+    @property
+    def may_destroy(self) -> bool:
+        """Whether any call of this tool is irreversible."""
+        return self.scope is DESTROY or self.destroys_if is not None
+
     def scope_of(self, arguments: Mapping[str, Any]) -> Scope:
         """The scope that a call with these raw arguments needs."""
         return DESTROY if self.destroys_if is not None and self.destroys_if(arguments) else self.scope
@@ -57,7 +62,7 @@ def tool(
         scope=scope,
         actions=actions,
         resource=resource,
-        destructive=(scope is DESTROY or destroys_if is not None) if destructive is None else destructive,
+        destructive=(scope is DESTROY) if destructive is None else destructive,
         idempotent=(not scope.changes) if idempotent is None else idempotent,
         open_world=open_world,
         destroys_if=destroys_if,

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 from fastmcp.server.dependencies import get_context
 from fastmcp.tools import Tool, ToolResult
-from mcp.types import ToolAnnotations
+from fastmcp.tools.base import InputRequiredToolResult
+from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr, SecretStr
 
+from access.confirmation import Act, Plan, invalid
 from access.identity import Target
 from access.trace import current_trace
-from errors import AuditUnavailable, AWSOpsError, DeadlineExceeded, InternalError, OutcomeUnknown, Refusal, translate
+from errors import (
+    AuditUnavailable,
+    AWSOpsError,
+    DeadlineExceeded,
+    InternalError,
+    OutcomeUnknown,
+    Refusal,
+    is_missing,
+    translate,
+)
 from toolcall.arguments import Arguments, description
 from toolcall.call import Call
+from toolcall.consent import Consent
 from toolcall.desk import Desk
-from toolcall.results import output_schema
-from toolcall.spec import REVEAL, ToolSpec
+from toolcall.results import output_schema, result_model
+from toolcall.scrub import scrub
+from toolcall.spec import DESTROY, REVEAL, ToolSpec
 
 log = logging.getLogger("aws_ops.calls")
+T = TypeVar("T")
+_NOT_PART_OF_THE_ACT = {*Target.model_fields, "confirm"}  # the grants stand for the first four
 
 
 class ServiceTool(Tool):
@@ -31,19 +48,22 @@ class ServiceTool(Tool):
     _desk: Desk = PrivateAttr()
     _spec: ToolSpec = PrivateAttr()
     _method: Callable[..., BaseModel] = PrivateAttr()
+    _plan: Callable[..., Plan] | None = PrivateAttr(default=None)
     _arguments: Arguments = PrivateAttr()
 
     @classmethod
-    def of(cls, method: Callable[..., BaseModel], spec: ToolSpec, result: type[BaseModel], desk: Desk) -> ServiceTool:
-        """Return the tool of a bound method."""
-        arguments = Arguments(method)
+    def of(
+        cls, method: Callable[..., BaseModel], spec: ToolSpec, desk: Desk, plan: Callable[..., Plan] | None
+    ) -> ServiceTool:
+        """Return the tool of a bound method; `plan` is what makes its Plan where it may destroy."""
+        arguments = Arguments(method, confirmable=spec.may_destroy)
         title = method.__name__.replace("_", " ").capitalize()
         tool = cls(
             name=method.__name__,
             title=title,
             description=description(method),
             parameters=arguments.schema,
-            output_schema=output_schema(result),
+            output_schema=output_schema(result_model(method)),
             annotations=ToolAnnotations(
                 title=title,
                 read_only_hint=not spec.scope.changes,
@@ -53,6 +73,7 @@ class ServiceTool(Tool):
             ),
         )
         tool._desk, tool._spec, tool._method, tool._arguments = desk, spec, method, arguments
+        tool._plan = plan
         return tool
 
     @property
@@ -66,45 +87,78 @@ class ServiceTool(Tool):
         call.bind()
         with self._desk.in_flight.count():
             try:
-                result = await self._answer(call)
-                _note(call, "success", None)
-                return _success(call, result)
+                answer = await self._answer(call)
+                if isinstance(answer, InputRequiredResult):
+                    note(call, "asked", None)
+                    return InputRequiredToolResult(answer)
+                note(call, "success", None)
+                return _success(call, answer)
             except anyio.get_cancelled_exc_class():
-                _note(call, "cancelled", None)
+                note(call, "cancelled", None)
                 raise
             except Exception as error:
                 return refuse(call, error)
 
-    async def _answer(self, call: Call) -> BaseModel:
-        desk = self._desk
-        desk.in_flight.refuse_when_draining()
-        desk.policy.require_scope(call.caller, call.scope)
-        call.resource = _text(call.raw.get(self._spec.resource)) if self._spec.resource else None
+    async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
+        self._admit(call)
         values = self._arguments.parse(call.raw)
+        call.secrets = tuple(v.get_secret_value() for v in values.values() if isinstance(v, SecretStr))
         if self._spec.check is not None:
             self._spec.check(values)
         call.arguments = self._fingerprints(values)
-        targets = [value for value in values.values() if isinstance(value, Target)]
-        for target in targets:
-            call.grant(target)
+        confirm = values.pop("confirm", None)
+        for target in values.values():
+            if isinstance(target, Target):
+                call.grant(target)
+        if call.scope is DESTROY:
+            question = await self._ask(call, values, confirm)
+            if question is not None:
+                return question
         if call.scope.changes:
-            desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
-        elif call.scope is REVEAL and not desk.audit.check():
-            raise AuditUnavailable("The audit trail cannot be written, so nothing is revealed.")
-        return await self._work(call, values, targets)
+            self._desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
+        elif call.scope is REVEAL:
+            self._desk.audit.require()
+        return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
 
-    async def _work(self, call: Call, values: dict[str, Any], targets: list[Target]) -> BaseModel:
-        desk, main = self._desk, call.main_grant
-        if not targets or main is None:
-            return self._method(**values)
+    def _admit(self, call: Call) -> None:
+        """What is decided before the arguments are looked at."""
+        desk = self._desk
+        desk.in_flight.refuse_when_draining()
+        call.resource = _text(call.raw.get(self._spec.resource)) if self._spec.resource else None
+        desk.policy.require_scope(call.caller, call.scope)
+        desk.calls.take(call.caller.name)
+        if call.scope is REVEAL:
+            desk.reveals.take(call.caller.name)
 
-        def work() -> BaseModel:
+    async def _ask(self, call: Call, values: dict[str, Any], confirm: str | None) -> InputRequiredResult | None:
+        """Return None where the irreversible act is confirmed, else the question to the client's user."""
+        if self._plan is None:
+            raise InternalError("This act has no plan, so it cannot be confirmed.")
+        arguments = {name: value for name, value in call.arguments.items() if name not in _NOT_PART_OF_THE_ACT}
+        consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), confirm)
+        consent.refuse_early()
+        try:
+            wanted = {name: values[name] for name in inspect.signature(self._plan).parameters}
+            plan = await self._work(call, partial(self._plan, **wanted))
+        except Exception as error:
+            if consent.is_second_call and is_missing(translate(error)):
+                raise invalid("the resource is gone") from None
+            raise
+        return await consent.ask(plan)
+
+    async def _work(self, call: Call, work: Callable[[], T], *, shield: bool = False) -> T:
+        """Run a service's method within the call's deadline, among its identity's places."""
+        main = call.main_grant
+        if main is None:
+            return work()
+
+        def in_thread() -> T:
             current_trace.set(call.trace)
-            call.account_id = desk.credentials.account_id(main, call.caller)
-            return self._method(**values)
+            call.account_id = self._desk.credentials.account_id(main, call.caller)
+            return work()
 
-        return await desk.execution.run(
-            work, identity=main.identity, deadline=call.trace.deadline, shield=call.scope.changes
+        return await self._desk.execution.run(
+            in_thread, identity=main.identity, deadline=call.trace.deadline, shield=shield
         )
 
     def _fingerprints(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -125,21 +179,19 @@ def refuse(call: Call, error: Exception) -> ToolResult:
     failure = _failure_of(call, error)
     if isinstance(failure, InternalError):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
-    _note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
+    note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
 
 
-def _note(call: Call, outcome: str, error_code: str | None) -> None:
-    refused = outcome == "refused"
+def note(call: Call, outcome: str, error_code: str | None) -> None:
+    """Write the call's outcome line; several refusals in a row may share one."""
     try:
-        call.desk.audit.write(
-            call.record(
-                outcome,
-                decision="deny" if refused else "allow",
-                rule=error_code if refused and error_code else f"scope:{call.scope}",
-                error_code=error_code,
-            )
-        )
+        if outcome == "refused" and error_code is not None:
+            record = call.record(outcome, decision="deny", rule=error_code, error_code=error_code)
+            call.desk.refusals.write(f"caller {call.caller.name}", record)
+        else:
+            record = call.record(outcome, decision="allow", rule=f"scope:{call.scope}", error_code=error_code)
+            call.desk.audit.write(record)
     except AuditUnavailable:
         log.error("an audit line was lost", extra={"request_id": call.request_id, "tool": call.name})
 
@@ -147,6 +199,7 @@ def _note(call: Call, outcome: str, error_code: str | None) -> None:
 def _failure_of(call: Call, error: Exception) -> AWSOpsError:
     """Translate, and say so where a change may have been applied although we have no answer to show for it."""
     failure = translate(error)
+    failure.message = scrub(failure.message, call.secrets)
     trace = call.trace
     unanswered = isinstance(failure, DeadlineExceeded) and trace.change_sent
     if call.scope.changes and (trace.answer_lost or unanswered):
