@@ -10,6 +10,12 @@ FROM build AS build-demo
 COPY requirements-demo.txt .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary=:all: --require-hashes --requirement requirements-demo.txt
 
+# What .dockerignore lets through; readable for any uid, whatever the umask of the checkout.
+FROM python:3.13-slim AS source
+WORKDIR /app
+COPY . .
+RUN rm requirements*.txt && chmod -R u=rwX,go=rX .
+
 FROM python:3.13-slim AS base
 RUN pip uninstall --yes --root-user-action=ignore pip \
     && useradd --uid 10001 --user-group --create-home --home-dir /home/app --shell /usr/sbin/nologin app
@@ -26,10 +32,10 @@ ENTRYPOINT ["python", "server.py"]
 
 FROM base AS demo
 COPY --from=build-demo /opt/venv /opt/venv
-# What .dockerignore lets through, owned by root: the server cannot rewrite itself.
-COPY . .
+COPY --from=source /app .
 CMD ["--demo"]
 
 FROM base AS server
 COPY --from=build /opt/venv /opt/venv
-COPY . .
+# Owned by root, as is all but /home/app: the server cannot rewrite itself.
+COPY --from=source /app .

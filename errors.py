@@ -273,6 +273,11 @@ def is_missing(failure: AWSOpsError) -> bool:
     return bool(re.search("NotFound|NoSuch|Missing", failure.error_code))
 
 
+def is_denial(failure: AWSOpsError) -> bool:
+    """Tell whether AWS refused for want of permission."""
+    return bool(re.search("AccessDenied|Unauthorized|NotAuthorized", failure.error_code))
+
+
 def never_reached_aws(error: BaseException | None) -> bool:
     """Tell whether a transport error happened before the request left this machine."""
     import botocore.exceptions as aws

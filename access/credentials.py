@@ -20,7 +20,7 @@ from access.identity import Grant, Identity
 from access.renewal import Obtained, RenewingCredentials
 from access.trace import MAX_ATTEMPTS, watch
 from config import Settings
-from errors import NoCredentials
+from errors import NoCredentials, is_denial, translate
 
 MAX_CLIENTS = 128
 MAX_IDENTITIES = 4096
@@ -142,9 +142,27 @@ class CredentialStore:
             request["ExternalId"] = identity.external_id
         if signer.session_policy is not None:
             request["Policy"] = signer.session_policy
+        if self._settings.stamp_caller:
+            request |= stamps(signer.caller or "")
         answer = self._sts().assume_role(**request)["Credentials"]
         frozen = ReadOnlyCredentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
         return Obtained(frozen, answer["Expiration"].timestamp())
+
+    def missing_stamp_permissions(self, role_arn: str, external_id: str | None, caller: Caller) -> list[str]:
+        """Return the actions that a role's trust policy lacks for the stamps, asking STS with each stamp alone."""
+        plain = {"RoleArn": role_arn, "RoleSessionName": caller.session_name, "DurationSeconds": 900}
+        if external_id is not None:
+            plain["ExternalId"] = external_id
+        marks = stamps(caller.session_name)
+        missing = []
+        for action, names in (("sts:SetSourceIdentity", ["SourceIdentity"]), ("sts:TagSession", ["Tags"])):
+            try:
+                self._sts().assume_role(**plain, **{name: marks[name] for name in names})
+            except Exception as error:
+                if not is_denial(translate(error)):
+                    raise
+                missing.append(action)
+        return missing
 
     def _sts(self) -> Any:
         """The client that assumes roles, signed by the server's default credentials, in the server's region."""
@@ -221,6 +239,12 @@ class CredentialStore:
         if self._profiles[0] != stamp:
             self._profiles = (stamp, self._new_session(None).full_config["profiles"])
         return self._profiles[1]
+
+
+def stamps(session_name: str) -> dict[str, Any]:
+    """What marks every action of a session in CloudTrail with its caller, along role chains too."""
+    tags = [{"Key": "aws-ops-caller", "Value": session_name}]
+    return {"SourceIdentity": session_name, "Tags": tags, "TransitiveTagKeys": ["aws-ops-caller"]}
 
 
 def _sts_config() -> Config:

@@ -45,11 +45,13 @@ class Finding:
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at the base identity, then at each configured account, in the order of the configuration."""
     credentials = CredentialStore(settings)
+    # Unstamped: whether the stamps are allowed is looked at apart, to say so.
+    plain = CredentialStore(settings.model_copy(update={"stamp_caller": False}))
     policy = Policy(settings, credentials)
     yield Finding(True, "configuration", f"{len(settings.accounts)} accounts, region {settings.region}")
     yield _base(credentials, settings)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        yield from pool.map(lambda account: _account(credentials, policy, account), settings.accounts)
+        yield from pool.map(lambda account: _account(plain, policy, account, settings.stamp_caller), settings.accounts)
 
 
 def _base(credentials: CredentialStore, settings: Settings) -> Finding:
@@ -60,13 +62,17 @@ def _base(credentials: CredentialStore, settings: Settings) -> Finding:
     return Finding(True, "base identity", arn)
 
 
-def _account(credentials: CredentialStore, policy: Policy, account: Account) -> Finding:
+def _account(credentials: CredentialStore, policy: Policy, account: Account, stamped: bool) -> Finding:
     what = f"account {account.name}"
     try:
         grant = policy.decide(_DOCTOR, Target(account=account.name))
         arn = credentials.caller_arn(grant, _DOCTOR)
+        role, external_id = grant.identity.role_arn, grant.identity.external_id
+        missing = credentials.missing_stamp_permissions(role, external_id, _DOCTOR) if stamped and role else []
     except Exception as error:
         return _wrong(what, translate(error))
+    if missing:
+        return Finding(False, what, f"STAMP_CALLER needs {', '.join(missing)} in the role's trust policy")
     number = grant.identity.account_id
     if number is not None and f":{number}:" not in arn:
         return Finding(False, what, f"answered as {arn}, which is another account")

@@ -14,6 +14,15 @@ log = logging.getLogger("aws_ops.audit")
 _WINDOW_SECONDS = 60.0
 
 
+_UNAUTHENTICATED: dict[str, Any] = dict.fromkeys(
+    ("request_id", "caller", "tool", "class", "account", "account_id", "identity", "region", "resource", "error_code")
+) | {"event": "audit", "decision": "deny", "outcome": "refused", "arguments": {}, "aws_request_ids": [], "attempts": 0}
+
+
+def _transport(path: str) -> str:
+    return "streamable-http" if path.startswith("/mcp") else "sse"
+
+
 class RefusalLog:
     """Keeps a flood of refusals from flooding the trail. Sources are callers, or addresses before they are known."""
 
@@ -24,6 +33,16 @@ class RefusalLog:
     def excessive(self, source: str) -> bool:
         """Tell whether a source has used up its lines of this minute."""
         return self._counts.get(source, 0) > self._most
+
+    def write_unauthenticated(self, address: str, path: str, status: int) -> bool:
+        """Note a request that was refused before its caller was known; tell whether its address has had too many."""
+        source = f"address {address}"
+        record = {**_UNAUTHENTICATED, "address": address, "transport": _transport(path), "rule": f"http:{status}"}
+        try:
+            self.write(source, record)
+        except AuditUnavailable:
+            log.error("an audit line was lost", extra={"address": address})
+        return self.excessive(source)
 
     def write(self, source: str, record: Mapping[str, Any]) -> None:
         """Note one refusal of a source: by a line of its own, or in the summary at the minute's end."""

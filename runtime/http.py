@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from fastmcp import FastMCP
 from fastmcp.server.context import reset_transport, set_transport
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-log = logging.getLogger("aws_ops.http")
+from runtime.border import Border
+
 Readiness = Callable[[], Awaitable[dict[str, bool]]]
 
 
@@ -50,22 +49,14 @@ class _Streams:
             self._open -= 1
 
 
-class OneAuthorization:
-    """Answers 401 to two Authorization headers: whoever reads only one of them may read the wrong one."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
-            response = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
-            await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-
 def build_app(
-    mcp: FastMCP, *, allowed_hosts: list[str], allowed_origins: list[str], sse_max_streams: int, ready: Readiness
+    mcp: FastMCP,
+    *,
+    allowed_hosts: list[str],
+    allowed_origins: list[str],
+    sse_max_streams: int,
+    ready: Readiness,
+    refused: Callable[[str, str, int], bool],
 ) -> Starlette:
     """Return the whole HTTP surface of one FastMCP app.
 
@@ -75,19 +66,19 @@ def build_app(
         allowed_origins: Browser origins likewise.
         sse_max_streams: Open /sse streams; one more is answered 503.
         ready: Returns the readiness checks by name.
+        refused: Told of each refused request: address, path, status; see Border.
     """
     # SSE first: the auth provider keeps the last path it is given, and /mcp is the canonical resource.
     legacy = mcp.http_app(path="/sse", transport="sse")  # borrowed for its routes; its lifespan never runs
     inner = mcp.http_app(
         path="/mcp",
         transport="http",
-        middleware=[Middleware(OneAuthorization)],
         host_origin_protection=True,
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
     )
     inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)
-    return Starlette(routes=[*_probes(ready), Mount("/", app=OneAuthorization(inner))], lifespan=inner.lifespan)
+    return Starlette(routes=[*_probes(ready), Mount("/", app=Border(inner, refused))], lifespan=inner.lifespan)
 
 
 def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:

@@ -52,6 +52,7 @@ def serve(
         log_config=None,
         access_log=False,  # it would log session ids
         server_header=False,
+        proxy_headers=False,  # an address is what it is, not what a header claims
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )

@@ -142,12 +142,12 @@ async def running(**environment: str) -> AsyncIterator[Server]:
     """Run the server with these settings."""
     from fastmcp.utilities.tests import run_asgi_lifespan
 
-    import server
     from access.authentication import authentication_of
+    from assembly import web_app
     from config import Settings
 
     settings = Settings.from_environment(server_environment(**environment))
-    app, web = server.web_app(settings, authentication_of(settings))
+    app, web = web_app(settings, authentication_of(settings))
     async with run_asgi_lifespan(web):
         yield Server(app, web)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import services
+from assembly import build
 from config import Settings
-from server import build
 from services.base import AWSServiceBase
 from toolcall.tool import ServiceTool
 

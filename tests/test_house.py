@@ -16,6 +16,7 @@ FLOORS = [
     ("services.base",),
     ("services.*",),
     ("services",),
+    ("assembly",),
     ("server",),
 ]
 

@@ -50,7 +50,8 @@ class Call:
 
     def client(self, service: str, target: Target) -> Any:
         """Return a boto3 client for a target."""
-        return self.desk.credentials.client(self.grant(target), service, self.caller)
+        policy = self.spec.session_policy if self.desk.settings.session_policies else None
+        return self.desk.credentials.client(self.grant(target), service, self.caller, policy)
 
     @property
     def main_grant(self) -> Grant | None:

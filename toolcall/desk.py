@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from access.audit import AuditTrail
 from access.callers import Caller
@@ -32,3 +33,4 @@ class Desk:
     reveals: RateLimit
     in_flight: InFlight
     caller: Callable[[], Caller]
+    observe: Callable[[Mapping[str, Any]], None] = lambda _record: None

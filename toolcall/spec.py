@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,6 +42,15 @@ class ToolSpec:
     def may_destroy(self) -> bool:
         """Whether any call of this tool is irreversible."""
         return self.scope is DESTROY or self.destroys_if is not None
+
+    @property
+    def session_policy(self) -> str | None:
+        """The policy that a session of this tool is confined to: a `read` tool's own actions and no other."""
+        if self.scope is not READ:
+            return None
+        allow = {"Effect": "Allow", "Action": sorted(self.actions), "Resource": "*"}
+        deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+        return json.dumps({"Version": "2012-10-17", "Statement": [allow if self.actions else deny]})
 
     def scope_of(self, arguments: Mapping[str, Any]) -> Scope:
         """The scope that a call with these raw arguments needs."""

@@ -185,12 +185,14 @@ def refuse(call: Call, error: Exception) -> ToolResult:
 
 def note(call: Call, outcome: str, error_code: str | None) -> None:
     """Write the call's outcome line; several refusals in a row may share one."""
+    refused = outcome == "refused" and error_code is not None
+    rule = str(error_code) if refused else f"scope:{call.scope}"
+    record = call.record(outcome, decision="deny" if refused else "allow", rule=rule, error_code=error_code)
+    call.desk.observe(record)
     try:
-        if outcome == "refused" and error_code is not None:
-            record = call.record(outcome, decision="deny", rule=error_code, error_code=error_code)
+        if refused:
             call.desk.refusals.write(f"caller {call.caller.name}", record)
         else:
-            record = call.record(outcome, decision="allow", rule=f"scope:{call.scope}", error_code=error_code)
             call.desk.audit.write(record)
     except AuditUnavailable:
         log.error("an audit line was lost", extra={"request_id": call.request_id, "tool": call.name})

@@ -1,0 +1,132 @@
+"""Putting the server together: settings -> desk -> FastMCP app -> HTTP surface. Nothing runs yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import fastmcp
+from fastmcp import FastMCP
+from mcp.server.request_state import RequestStateSecurity
+from starlette.applications import Starlette
+
+import services
+from access import callers
+from access.audit import AuditTrail
+from access.authentication import Authentication
+from access.confirmation import Confirmations
+from access.credentials import CredentialStore
+from access.limits import RateLimit
+from access.policy import Policy
+from access.refusals import RefusalLog
+from config import Settings
+from errors import ConfigurationError
+from runtime.execution import Execution
+from runtime.http import build_app
+from runtime.readiness import Readiness
+from runtime.shutdown import InFlight
+from toolcall.desk import Desk
+from toolcall.gate import Gate
+
+if TYPE_CHECKING:
+    from runtime.metrics import Metrics
+
+VERSION = "0.1.0"
+REFUSAL_LINES_PER_MINUTE, UNAUTHENTICATED_LINES_PER_MINUTE = 100, 20
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+INSTRUCTIONS = """AWS operations across accounts. Every AWS tool takes, optionally: `account` (a configured name, see \
+list_accounts), `profile`, `role_arn`, `region`. Priority: profile > role_arn > the server's default credentials. An \
+answer names the account_id and region it came from. Lists say `truncated`; pass `next_token` to go on. A failure has \
+error_code, message, next_step and retryable; on OutcomeUnknown look before you repeat."""
+
+
+@dataclass(frozen=True)
+class App:
+    """The FastMCP app with what its tools work with."""
+
+    mcp: FastMCP[Any]
+    desk: Desk
+    metrics: Metrics | None
+
+
+def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None, stderr: bool = False) -> App:
+    """Put the app together. Reads files at most; AWS is not called before the first tool call.
+
+    Raises:
+        ConfigurationError: a toolset is unknown.
+    """
+    if unknown := set(settings.toolsets) - services.toolsets() - {"all"}:
+        raise ConfigurationError(f"TOOLSETS: unknown: {', '.join(sorted(unknown))}")
+    anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
+    credentials = CredentialStore(settings)
+    key = settings.audit_hmac_key.get_secret_value() if settings.audit_hmac_key else None
+    audit = AuditTrail(settings.audit_log, key, stdout=2 if stderr else 1)
+    in_flight = InFlight()
+    metrics = _metrics(settings, in_flight)
+    desk = Desk(
+        settings=settings,
+        policy=Policy(settings, credentials),
+        credentials=credentials,
+        execution=Execution(settings.max_concurrent_calls, settings.max_concurrent_calls_per_identity),
+        audit=audit,
+        refusals=RefusalLog(audit, REFUSAL_LINES_PER_MINUTE),
+        confirmations=Confirmations(key),
+        calls=RateLimit(settings.rate_limit_per_minute, "calls"),
+        reveals=RateLimit(settings.reveal_limit_per_minute, "reveals"),
+        in_flight=in_flight,
+        observe=metrics.observe if metrics is not None else lambda _record: None,
+        caller=lambda: callers.current_caller(verifier, anonymous),
+    )
+    gate = Gate(desk)
+    fastmcp.settings.telemetry_mode = "off"  # its spans would carry what clients send
+    mcp: FastMCP[Any] = FastMCP(
+        "aws-ops",
+        version=VERSION,
+        instructions=INSTRUCTIONS,
+        auth=verifier,
+        middleware=[gate],
+        mask_error_details=True,
+        on_duplicate="error",
+        # A question's state returns to whichever replica gets the answer, so the key is the shared one.
+        request_state_security=RequestStateSecurity(keys=[sha256(f"request state {key}".encode()).digest()])
+        if key
+        else None,
+    )
+    gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
+    # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
+    mcp._mcp_server.get_tool_input_schema = lambda _name: None
+    return App(mcp, desk, metrics)
+
+
+def _metrics(settings: Settings, in_flight: InFlight) -> Metrics | None:
+    if settings.metrics_port is None:
+        return None
+    from runtime.metrics import Metrics  # costs a start without metrics nothing
+
+    return Metrics(in_flight)
+
+
+def web_app(settings: Settings, authentication: Authentication | None) -> tuple[App, Starlette]:
+    """Return the app and its whole HTTP surface.
+
+    Raises:
+        ConfigurationError: it would stand open, or a part of the configuration cannot be used.
+    """
+    verifier = authentication.verifier if authentication is not None else None
+    if verifier is None and not settings.allow_anonymous:
+        raise ConfigurationError(
+            "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
+        )
+    if verifier is None and settings.host not in LOOPBACK:
+        raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
+    app = build(settings, verifier=verifier)
+    web = build_app(
+        app.mcp,
+        allowed_hosts=[*settings.allowed_hosts, settings.host],
+        allowed_origins=list(settings.allowed_origins),
+        sse_max_streams=settings.sse_max_streams,
+        refused=RefusalLog(app.desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE).write_unauthenticated,
+        ready=Readiness(app.desk.in_flight, app.desk.credentials.base_credentials_resolve, app.desk.audit.check),
+    )
+    return app, web
