@@ -18,8 +18,9 @@ RUN rm requirements*.txt && chmod -R u=rwX,go=rX .
 
 FROM python:3.13-slim AS base
 RUN pip uninstall --yes --root-user-action=ignore pip \
-    && useradd --uid 10001 --user-group --create-home --home-dir /home/app --shell /usr/sbin/nologin app
-# HOME is spelled out for those who run it under their own uid, which /etc/passwd does not know.
+    && useradd --uid 10001 --user-group --create-home --home-dir /home/app --shell /usr/sbin/nologin app \
+    && chmod 755 /home/app
+# HOME is open and spelled out for those who run it under their own uid, which /etc/passwd does not know.
 ENV HOME=/home/app PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     MCP_HOST=0.0.0.0 MCP_PORT=8100
 WORKDIR /app

@@ -27,7 +27,8 @@ class AuditTrail:
     def __init__(self, destination: str, hmac_key: str | None, *, stdout: int = 1) -> None:
         self._path = None if destination == "stdout" else destination
         self._fd = stdout if self._path is None else -1
-        self._key = (hmac_key or secrets.token_hex(32)).encode()
+        self._opened: tuple[int, int] | None = None
+        self._hmac = hmac.new((hmac_key or secrets.token_hex(32)).encode(), digestmod=hashlib.sha256)
         self._lock = threading.Lock()
         self._torn = False
         self.healthy = True
@@ -81,7 +82,9 @@ class AuditTrail:
         """Return what the trail says of a submitted value: its length and a keyed HMAC."""
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
         data = text.encode("utf-8", "surrogatepass")
-        return {"length": len(data), "hmac": hmac.digest(self._key, data, hashlib.sha256).hex()}
+        keyed = self._hmac.copy()  # hmac.digest() gives the interpreter's lock away, which costs 0.2 ms under load
+        keyed.update(data)
+        return {"length": len(data), "hmac": keyed.hexdigest()}
 
     def _write_whole(self, line: bytes) -> None:
         self._reopen_if_moved()
@@ -99,14 +102,16 @@ class AuditTrail:
             return
         if self._fd >= 0:
             try:
-                here, there = os.fstat(self._fd), os.stat(self._path)
-                if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                there = os.stat(self._path)
+                if (there.st_dev, there.st_ino) == self._opened:
                     return
             except FileNotFoundError:
                 pass
             os.close(self._fd)
             self._fd = -1
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        here = os.fstat(self._fd)
+        self._opened = (here.st_dev, here.st_ino)
 
 
 def _unavailable() -> AuditUnavailable:

@@ -22,11 +22,17 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigurationError: the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio switches Nagle's algorithm off (40 ms an answer) only where it is.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
     except (OSError, OverflowError) as error:
+        listener.close()
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not an address"
         raise ConfigurationError(f"MCP_HOST, MCP_PORT: cannot listen there ({reason})") from None
+    return listener
 
 
 def address_of(listener: socket.socket) -> str:
