@@ -127,6 +127,7 @@ def web_app(settings: Settings, authentication: Authentication | None) -> tuple[
         allowed_origins=list(settings.allowed_origins),
         sse_max_streams=settings.sse_max_streams,
         refused=RefusalLog(app.desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE).write_unauthenticated,
+        replica_name=settings.replica_name,
         ready=Readiness(app.desk.in_flight, app.desk.credentials.base_credentials_resolve, app.desk.audit.check),
     )
     return app, web

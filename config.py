@@ -116,6 +116,7 @@ class Settings(BaseModel):
     reveal_limit_per_minute: int = Field(default=30, ge=1, le=1_000_000, alias="REVEAL_LIMIT_PER_MINUTE")
     role_session_seconds: int = Field(default=3600, ge=900, le=43_200, alias="ROLE_SESSION_SECONDS")
     session_policies: Flag = Field(default=False, alias="SESSION_POLICIES")
+    replica_name: str | None = Field(default=None, pattern="^[a-zA-Z0-9-]{1,63}$", alias="REPLICA_NAME")
     sse_max_streams: int = Field(default=500, ge=1, le=100_000, alias="SSE_MAX_STREAMS")
     stamp_caller: Flag = Field(default=False, alias="STAMP_CALLER")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, alias="METRICS_PORT")

@@ -17,6 +17,16 @@ check_docker() {
   why=$(docker info 2>&1 >/dev/null) || fail "the Docker daemon does not answer; start it and try again. ${why##*$'\n'}"
 }
 
+# The container runs as whoever owns ~/.aws, but never as root.
+choose_user() {
+  if [[ $(id -u) == 0 ]]; then
+    echo "running as root: the container's user is ${HOST_UID:-10001}, who must be able to read $HOME/.aws" >&2
+  else
+    HOST_UID=$(id -u) HOST_GID=$(id -g)
+    export HOST_UID HOST_GID
+  fi
+}
+
 # The token goes through no command's arguments, which other users could see.
 prepare_env() {
   local source=.env line token
@@ -28,20 +38,14 @@ prepare_env() {
       [[ $line == MCP_AUTH_TOKEN=*"$placeholder"* ]] && line=MCP_AUTH_TOKEN=$token
       printf '%s\n' "$line"
     done <"$source" >.env.part
+    if [[ $source == .env.example && -n ${HOST_UID:-} ]]; then
+      printf '\n# The owner of ~/.aws, as whom the container runs, also after a plain docker compose up.\n' >>.env.part
+      printf 'HOST_UID=%s\nHOST_GID=%s\n' "$HOST_UID" "$HOST_GID" >>.env.part
+    fi
     mv .env.part .env
     echo "made .env with a random MCP_AUTH_TOKEN"
   fi
   chmod 600 .env
-}
-
-# The container runs as whoever owns ~/.aws, never as root, and finds there the folders that it mounts.
-prepare_aws() {
-  mkdir -p "$HOME/.aws/sso/cache" "$HOME/.aws/login/cache"
-  if [[ $(id -u) == 0 ]]; then
-    echo "running as root: the container's user is ${HOST_UID:-10001}, who must be able to read $HOME/.aws" >&2
-  else
-    export HOST_UID="${HOST_UID:-$(id -u)}" HOST_GID="${HOST_GID:-$(id -g)}"
-  fi
 }
 
 wait_until_ready() {
@@ -61,8 +65,9 @@ wait_until_ready() {
 
 umask 077
 check_docker
+choose_user
 prepare_env
-prepare_aws
+mkdir -p "$HOME/.aws/sso/cache" "$HOME/.aws/login/cache" # Compose mounts them; made by Docker they would be root's
 docker compose up --build --detach server
 url=http://$(docker compose port server 8100)
 wait_until_ready "$url"

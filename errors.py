@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
 
 class AWSOpsError(Exception):
     """A failure with a code, a sentence, and what to do next.
@@ -145,6 +147,10 @@ class InternalError(AWSOpsError):
     code = "InternalError"
 
 
+# What reading a member that AWS's answer lacks raises: a model, or a plain look-up.
+INCOMPLETE = (ValidationError, KeyError)
+
+
 class AWSError(AWSOpsError):
     """AWS refused or failed. The code, text and request id are AWS's own."""
 
@@ -169,10 +175,6 @@ class AWSError(AWSOpsError):
     @property
     def request_id(self) -> str | None:
         return self._request_id
-
-
-class IncompleteAnswer(Exception):
-    """AWS answered 200 with a body that lacks what the API promises. Raised inside, never shown."""
 
 
 _NEXT_STEPS = tuple(
@@ -203,7 +205,6 @@ def translate(error: BaseException) -> AWSOpsError:
     """
     import botocore.exceptions as aws
     from botocore.parsers import ResponseParserError
-    from pydantic import ValidationError
 
     if isinstance(error, AWSOpsError):
         return error
@@ -220,9 +221,7 @@ def translate(error: BaseException) -> AWSOpsError:
             "No AWS credentials could be had for this identity.",
             next_step="Check the server's credentials (IRSA, profile, SSO login) with `python server.py --check`.",
         )
-    if isinstance(
-        error, (aws.HTTPClientError, aws.ConnectionError, ResponseParserError, IncompleteAnswer, ValidationError)
-    ):
+    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, ResponseParserError, *INCOMPLETE)):
         return AWSError(
             "ServiceUnavailable", f"{_describe_transport(error)}.", retryable=True, next_step=_UNREACHABLE_NEXT_STEP
         )

@@ -17,6 +17,7 @@ from cachetools import LRUCache
 
 from access.callers import Caller
 from access.identity import Grant, Identity
+from access.integrity import check_answers
 from access.renewal import Obtained, RenewingCredentials
 from access.trace import MAX_ATTEMPTS, watch
 from config import Settings
@@ -105,6 +106,7 @@ class CredentialStore:
             client = boto3.Session(botocore_session=session, region_name=region).client(service, config=config)
         finally:
             session.handed = None
+        check_answers(client)
         watch(client, credentials)
         return client
 

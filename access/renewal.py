@@ -76,9 +76,16 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
             return current.frozen
         return self._obtain_once(current).frozen
 
-    def renew(self) -> None:
-        """Forget the credentials held, because AWS called them expired; the next signature obtains new ones."""
-        self._current = None
+    def renew(self, signed_as: str | None = None) -> None:
+        """Forget the credentials held; the next signature obtains new ones.
+
+        Args:
+            signed_as: The Authorization header of a request whose credentials AWS called expired. Where it was signed
+                with others than those held, somebody has renewed them already.
+        """
+        current = self._current
+        if current is not None and (signed_as is None or current.frozen.access_key in signed_as):
+            self._current = None
 
     def recheck(self) -> None:
         """Obtain anew what never expires by itself, so that vanished or changed credentials are noticed."""

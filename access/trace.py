@@ -5,17 +5,15 @@ botocore's events write it; the audit trail and the error border read it.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from errors import DeadlineExceeded, IncompleteAnswer, never_reached_aws
+from errors import DeadlineExceeded, never_reached_aws
 
 MAX_ATTEMPTS = 3
-_RETRY_DELAY_SECONDS = 0.1
 _READS = re.compile("Get|List|Describe|Head|BatchGet|Lookup|Simulate|Test|Decode|Assume|Validate")
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
@@ -29,6 +27,7 @@ class Trace:
     request_ids: list[str] = field(default_factory=list)
     change_sent: bool = False
     answer_lost: bool = False
+    signed_as: str = ""
     renewed: bool = False
 
 
@@ -36,9 +35,14 @@ current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=No
 
 
 def watch(client: Any, credentials: Any) -> None:
-    """Register the hooks that keep the trace, and those retries that botocore's standard mode leaves out."""
+    """Register the hooks that keep the trace, and the one retry that botocore's standard mode leaves out."""
     events = client.meta.events
-    events.register("before-send", _before_send)
+    longest_read = client.meta.config.read_timeout
+
+    def before_send(**event: Any) -> None:
+        _before_send(longest_read, **event)
+
+    events.register("before-send", before_send)
     events.register("response-received", _response_received)
 
     def needs_retry(**event: Any) -> float | None:
@@ -51,12 +55,15 @@ def _operation(event_name: str) -> str:
     return event_name.rsplit(".", 1)[-1]
 
 
-def _before_send(event_name: str, **_: Any) -> None:
+def _before_send(longest_read: float, event_name: str, request: Any, **_: Any) -> None:
     if (trace := current_trace.get()) is None:
         return
-    if time.monotonic() >= trace.deadline:
+    left = trace.deadline - time.monotonic()
+    if left <= 0:
         raise DeadlineExceeded("The call ran out of time.", next_step="Retry, or ask for less at a time.")
+    request.context["read_timeout"] = min(left, longest_read)
     trace.attempts += 1
+    trace.signed_as = str(request.headers.get("Authorization", ""))
     if not _READS.match(_operation(event_name)):
         trace.change_sent = True
 
@@ -72,45 +79,13 @@ def _response_received(event_name: str, parsed_response: Any, exception: Any, **
         trace.answer_lost = trace.answer_lost or not (ours or never_reached_aws(exception))
 
 
-def _needs_retry(
-    credentials: Any, response: Any, operation: Any, attempts: int, caught_exception: Any, **_: Any
-) -> float | None:
+def _needs_retry(credentials: Any, response: Any, **_: Any) -> float | None:
     """Return a delay where the request is to be sent again, signed anew; None leaves it to botocore."""
-    from botocore.parsers import ResponseParserError
-
     trace = current_trace.get()
-    if isinstance(caught_exception, ResponseParserError):
-        return _RETRY_DELAY_SECONDS if attempts < MAX_ATTEMPTS else None
-    if response is None:
+    if response is None or trace is None or trace.renewed:
         return None
-    http, parsed = response
-    if parsed.get("Error", {}).get("Code") in _EXPIRED:
-        if trace is None or trace.renewed:
-            return None
-        trace.renewed = True
-        credentials.renew()
-        return 0.0
-    if http.status_code < 300 and _is_broken(http, parsed, operation):
-        if trace is not None and not _READS.match(operation.name):
-            trace.answer_lost = True
-        if attempts < MAX_ATTEMPTS:
-            return _RETRY_DELAY_SECONDS
-        raise IncompleteAnswer(operation.name)
-    return None
-
-
-def _is_broken(http: Any, parsed: Any, operation: Any) -> bool:
-    """Tell a cut-off or garbled 2xx answer, which botocore's JSON parser takes for an empty success."""
-    if operation.has_streaming_output or operation.http.get("method") == "HEAD":
-        return False
-    promised = http.headers.get("content-length")
-    if promised and promised.isdigit() and len(http.content) < int(promised):
-        return True
-    if set(parsed) - {"ResponseMetadata"} or not operation.output_shape or not operation.output_shape.members:
-        return False
-    if "json" not in operation.service_model.resolved_protocol:
-        return False
-    try:
-        return not isinstance(json.loads(http.content or b"{}"), dict)
-    except ValueError:
-        return True
+    if response[1].get("Error", {}).get("Code") not in _EXPIRED:
+        return None
+    trace.renewed = True
+    credentials.renew(trace.signed_as)
+    return 0.0

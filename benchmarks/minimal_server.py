@@ -1,4 +1,4 @@
-"""The ceiling: the least FastMCP + boto3 server that answers one tool for one account. No auth, policy, audit, limits."""
+"""The ceiling: the least FastMCP + boto3 server of one tool and one account. No auth, policy, audit, limits."""
 
 from __future__ import annotations
 

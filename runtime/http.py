@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.border import Border
+from runtime.replica import NamedSessions
 
 Readiness = Callable[[], Awaitable[dict[str, bool]]]
 
@@ -57,6 +58,7 @@ def build_app(
     sse_max_streams: int,
     ready: Readiness,
     refused: Callable[[str, str, int], bool],
+    replica_name: str | None,
 ) -> Starlette:
     """Return the whole HTTP surface of one FastMCP app.
 
@@ -67,6 +69,7 @@ def build_app(
         sse_max_streams: Open /sse streams; one more is answered 503.
         ready: Returns the readiness checks by name.
         refused: Told of each refused request: address, path, status; see Border.
+        replica_name: Stands in session ids, where there are several replicas; see NamedSessions.
     """
     # SSE first: the auth provider keeps the last path it is given, and /mcp is the canonical resource.
     legacy = mcp.http_app(path="/sse", transport="sse")  # borrowed for its routes; its lifespan never runs
@@ -78,7 +81,8 @@ def build_app(
         allowed_origins=allowed_origins,
     )
     inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)
-    return Starlette(routes=[*_probes(ready), Mount("/", app=Border(inner, refused))], lifespan=inner.lifespan)
+    named = NamedSessions(inner, replica_name) if replica_name else inner
+    return Starlette(routes=[*_probes(ready), Mount("/", app=Border(named, refused))], lifespan=inner.lifespan)
 
 
 def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:

@@ -20,6 +20,7 @@ from access.confirmation import Act, Plan, invalid
 from access.identity import Target
 from access.trace import current_trace
 from errors import (
+    INCOMPLETE,
     AuditUnavailable,
     AWSOpsError,
     DeadlineExceeded,
@@ -177,7 +178,7 @@ class ServiceTool(Tool):
 def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
     failure = _failure_of(call, error)
-    if isinstance(failure, InternalError):
+    if isinstance(failure, InternalError) or isinstance(error, KeyError):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
     note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
@@ -203,8 +204,8 @@ def _failure_of(call: Call, error: Exception) -> AWSOpsError:
     failure = translate(error)
     failure.message = scrub(failure.message, call.secrets)
     trace = call.trace
-    unanswered = isinstance(failure, DeadlineExceeded) and trace.change_sent
-    if call.scope.changes and (trace.answer_lost or unanswered):
+    unanswered = isinstance(failure, DeadlineExceeded) or isinstance(error, INCOMPLETE)
+    if call.scope.changes and (trace.answer_lost or (unanswered and trace.change_sent)):
         return OutcomeUnknown(
             "The change may have been applied: AWS's answer did not arrive.",
             next_step="Look at the resource's present state before you repeat the call.",
