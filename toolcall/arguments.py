@@ -26,18 +26,18 @@ class Arguments:
         hints = get_type_hints(method, include_extras=True)
         described = parameter_descriptions(method)
         fields: dict[str, Any] = {}
-        self._targets: dict[str, type[Target]] = {}
+        self._targets: dict[str, str] = {}
         for name, parameter in inspect.signature(method).parameters.items():
             if name == "self":
                 continue
             hint = hints[name]
-            if isinstance(hint, type) and issubclass(hint, Target):
-                self._targets[name] = hint
+            if (prefix := _target_prefix(hint)) is not None:
+                self._targets[name] = prefix
             else:
                 default = ... if parameter.default is parameter.empty else parameter.default
                 fields[name] = (Annotated[hint, Field(description=described.get(name))], default)
-        for target in self._targets.values():
-            fields |= spread_target(target, taken=fields, tool=method.__qualname__)
+        for prefix in self._targets.values():
+            fields |= spread_target(prefix, taken=fields, tool=method.__qualname__)
         if confirmable:
             fields["confirm"] = (Annotated[str | None, Field(description="From the plan", max_length=1024)], None)
         self._model = create_model(method.__name__, __config__=_CONFIG, **fields)
@@ -55,19 +55,29 @@ class Arguments:
         except ValidationError as error:
             raise _invalid(error, list(self._model.model_fields)) from None
         values = {name: getattr(parsed, name) for name in self._model.model_fields}
-        for name, target in self._targets.items():
-            values[name] = target(**{field: values.pop(field) for field in target.model_fields})
+        for name, prefix in self._targets.items():
+            values[name] = Target(**{field: values.pop(prefix + field) for field in Target.model_fields})
         return values
 
 
-def spread_target(target: type[Target], *, taken: Mapping[str, Any], tool: str) -> dict[str, Any]:
+def _target_prefix(hint: Any) -> str | None:
+    """Return "" for `Target`, the prefix for `Annotated[Target, "to_"]`, None for anything else."""
+    if hint is Target:
+        return ""
+    if get_origin(hint) is Annotated and get_args(hint)[0] is Target:
+        return str(get_args(hint)[1])
+    return None
+
+
+def spread_target(prefix: str, *, taken: Mapping[str, Any], tool: str) -> dict[str, Any]:
     """Return a Target's fields as flat parameters; a method parameter of the same name fails at import."""
-    if collision := set(target.model_fields) & set(taken):
-        raise TypeError(f"{tool}: {', '.join(sorted(collision))} already comes with {target.__name__}")
-    return {
-        name: (Annotated[str | None, Field(description=field.description)], None)
-        for name, field in target.model_fields.items()
+    fields = {
+        prefix + name: (Annotated[str | None, Field(description=None if prefix else field.description)], None)
+        for name, field in Target.model_fields.items()
     }
+    if collision := set(fields) & set(taken):
+        raise TypeError(f"{tool}: {', '.join(sorted(collision))} already comes with Target")
+    return fields
 
 
 def lean_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -124,8 +134,3 @@ def description(method: Callable[..., Any]) -> str:
     """Return what stands in a docstring before its `Args:`, on one line per paragraph."""
     text = re.split(r"\n\s*(?:Args|Returns|Raises|Source):\s*\n", inspect.getdoc(method) or "", maxsplit=1)[0]
     return "\n\n".join(re.sub(r"\s+", " ", paragraph).strip() for paragraph in text.split("\n\n") if paragraph.strip())
-
-
-def is_model(hint: Any) -> bool:
-    """Tell whether an annotation is a result model."""
-    return isinstance(hint, type) and get_origin(hint) is None and not get_args(hint) and issubclass(hint, BaseModel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,6 +32,7 @@ class Call:
         self.resource: str | None = None
         self.arguments: dict[str, Any] = {}
         self.secrets: tuple[str, ...] = ()
+        self.report: Callable[[float, float | None, str], None] | None = None
 
     @staticmethod
     def current() -> Call:
@@ -53,10 +54,19 @@ class Call:
         policy = self.spec.session_policy if self.desk.settings.session_policies else None
         return self.desk.credentials.client(self.grant(target), service, self.caller, policy)
 
+    def progress(self, done: float, total: float | None, message: str) -> None:
+        """Tell the client how far the work is, if it asked to be told; from the work's thread."""
+        if self.report is not None:
+            self.report(done, total, message)
+
     @property
     def main_grant(self) -> Grant | None:
         """The grant of the call's own target, which is the first that it asked for."""
         return next(iter(self.grants.values()), None)
+
+    def _further_targets(self) -> list[dict[str, Any]]:
+        _, *others = self.grants.values()
+        return [{"account": g.account, "identity": str(g.identity), "region": g.region} for g in others]
 
     @property
     def place(self) -> tuple[str | None, str | None]:
@@ -80,6 +90,7 @@ class Call:
             "account_id": self.account_id or (grant.identity.account_id if grant else None),
             "identity": str(grant.identity) if grant else None,
             "region": grant.region if grant else None,
+            **({"further_targets": self._further_targets()} if len(self.grants) > 1 else {}),
             "resource": self.resource,
             "arguments": self.arguments,
             "decision": decision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+from fastmcp import Context
 from fastmcp.server.dependencies import get_context
 from fastmcp.tools import Tool, ToolResult
 from fastmcp.tools.base import InputRequiredToolResult
@@ -153,6 +155,8 @@ class ServiceTool(Tool):
         if main is None:
             return work()
 
+        call.report = _reporter(get_context())
+
         def in_thread() -> T:
             current_trace.set(call.trace)
             call.account_id = self._desk.credentials.account_id(main, call.caller)
@@ -230,6 +234,16 @@ def _failure(call: Call, failure: AWSOpsError) -> ToolResult:
     if failure.next_step:
         text += f" {failure.next_step}"
     return ToolResult(content=text, structured_content=content, is_error=True)
+
+
+def _reporter(context: Context) -> Callable[[float, float | None, str], None]:
+    """Return what reports progress from a thread to this call's client."""
+    loop = asyncio.get_running_loop()
+
+    def report(done: float, total: float | None, message: str) -> None:
+        asyncio.run_coroutine_threadsafe(context.report_progress(done, total, message), loop)
+
+    return report
 
 
 def _text(value: Any) -> str | None:
