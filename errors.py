@@ -267,6 +267,13 @@ def _describe_transport(error: BaseException) -> str:
     return "AWS's answer was incomplete or not understood"
 
 
+def broken_connection(url: str) -> Exception:
+    """Return botocore's own error for a connection that closed before the answer was whole."""
+    import botocore.exceptions as aws
+
+    return aws.ConnectionClosedError(endpoint_url=url)
+
+
 def is_missing(failure: AWSOpsError) -> bool:
     """Tell whether AWS said that the resource does not exist."""
     return bool(re.search("NotFound|NoSuch|Missing", failure.error_code))

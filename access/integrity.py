@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from botocore.exceptions import ConnectionClosedError
+from errors import broken_connection
 
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<([\w:.-]+)[^>]*>")
 _JSON, _XML = ("json",), ("query", "ec2")
@@ -30,7 +30,7 @@ class CheckedSession:
         response = self._session.send(request)
         streamed = request.stream_output or request.method == "HEAD"
         if not streamed and response.status_code < 300 and not self._is_whole(response):
-            raise ConnectionClosedError(endpoint_url=request.url)
+            raise broken_connection(request.url)
         return response
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from errors import DeadlineExceeded, never_reached_aws
 
 MAX_ATTEMPTS = 3
 _READS = re.compile("Get|List|Describe|Head|BatchGet|Lookup|Simulate|Test|Decode|Assume|Validate")
+# What a request's own context remembers over its attempts.
+_SIGNED_AS, _RENEWED = "aws_ops_signed_as", "aws_ops_renewed"
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
@@ -27,8 +29,6 @@ class Trace:
     request_ids: list[str] = field(default_factory=list)
     change_sent: bool = False
     answer_lost: bool = False
-    signed_as: str = ""
-    renewed: bool = False
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
@@ -63,7 +63,7 @@ def _before_send(longest_read: float, event_name: str, request: Any, **_: Any) -
         raise DeadlineExceeded("The call ran out of time.", next_step="Retry, or ask for less at a time.")
     request.context["read_timeout"] = min(left, longest_read)
     trace.attempts += 1
-    trace.signed_as = str(request.headers.get("Authorization", ""))
+    request.context[_SIGNED_AS] = str(request.headers.get("Authorization", ""))
     if not _READS.match(_operation(event_name)):
         trace.change_sent = True
 
@@ -79,13 +79,13 @@ def _response_received(event_name: str, parsed_response: Any, exception: Any, **
         trace.answer_lost = trace.answer_lost or not (ours or never_reached_aws(exception))
 
 
-def _needs_retry(credentials: Any, response: Any, **_: Any) -> float | None:
+def _needs_retry(credentials: Any, response: Any, request_dict: Any, **_: Any) -> float | None:
     """Return a delay where the request is to be sent again, signed anew; None leaves it to botocore."""
-    trace = current_trace.get()
-    if response is None or trace is None or trace.renewed:
+    if response is None or response[1].get("Error", {}).get("Code") not in _EXPIRED:
         return None
-    if response[1].get("Error", {}).get("Code") not in _EXPIRED:
+    context = request_dict["context"]
+    if _SIGNED_AS not in context or context.get(_RENEWED):
         return None
-    trace.renewed = True
-    credentials.renew(trace.signed_as)
+    context[_RENEWED] = True
+    credentials.renew(context[_SIGNED_AS])
     return 0.0
