@@ -271,7 +271,8 @@ def broken_connection(url: str) -> Exception:
     """Return botocore's own error for a connection that closed before the answer was whole."""
     import botocore.exceptions as aws
 
-    return aws.ConnectionClosedError(endpoint_url=url)
+    closed: Exception = aws.ConnectionClosedError(endpoint_url=url)
+    return closed
 
 
 def is_missing(failure: AWSOpsError) -> bool:
