@@ -35,9 +35,9 @@ class AWSServiceBase:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
-    def client(self, target: Target) -> Any:
-        """Return a boto3 client that signs as the target's identity, in its region."""
-        return Call.current().client(self.client_name, target)
+    def client(self, target: Target, service: str | None = None) -> Any:
+        """Return a boto3 client that signs as the target's identity, in its region; of this service or another."""
+        return Call.current().client(service or self.client_name, target)
 
     def tools(self) -> Iterator[ServiceTool]:
         """Yield the tools that the settings admit, in the order in which they are written."""
