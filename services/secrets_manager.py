@@ -6,71 +6,54 @@ Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/
 from __future__ import annotations
 
 import base64
-import re
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter
+from services._json_members import value_of
+from services._secrets import (
+    Description,
+    Generate,
+    Held,
+    KmsKeyId,
+    NewTags,
+    Secret,
+    SecretBytes,
+    SecretId,
+    SecretName,
+    SecretValue,
+    SecretVersion,
+    Token,
+    VersionId,
+    VersionStage,
+    compose,
+    one_value,
+    read,
+    to_aws_tags,
+)
 from services.base import READ, REVEAL, WRITE, AWSModel, AWSServiceBase, Page, Plan, Tags, Target, Timestamp, tool
 
-MAX_VALUE_BYTES = 65_536
 _PAGE_SIZE = 100
 _CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}
+_VALUE_ARGUMENTS = ("secret_value", "secret_binary", "generate", "description", "kms_key_id")
 
-
-def _fits_a_secret(value: SecretStr) -> SecretStr:
-    size = len(value.get_secret_value().encode())
-    if not 1 <= size <= MAX_VALUE_BYTES:
-        raise ValueError(f"is {size} bytes long; AWS takes 1 to {MAX_VALUE_BYTES}")
-    return value
-
-
-def _are_aws_tags(tags: dict[str, str]) -> dict[str, str]:
-    if not 1 <= len(tags) <= 50:
-        raise ValueError("takes 1 to 50 tags")
-    for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise ValueError("a tag's key has 1 to 128 characters, its value at most 256")
-        if key.lower().startswith("aws:"):
-            raise ValueError("tag keys that start with aws: are AWS's own")
-    return tags
-
-
-_SECRET_NAME = r"^[A-Za-z0-9/_+=.@-]+$"
-_SECRET_ID = re.compile(
-    rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:[A-Za-z0-9/_+=.@!-]+|{_SECRET_NAME[1:-1]}"
-)
-
-
-def _is_name_or_arn(value: str) -> str:
-    if not _SECRET_ID.fullmatch(value):
-        raise ValueError("is neither a secret's name nor its ARN")
-    return value
-
-
-SecretName = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_SECRET_NAME)]
-SecretId = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_is_name_or_arn)]
-SecretValue = Annotated[SecretStr, AfterValidator(_fits_a_secret)]
-Description = Annotated[str, StringConstraints(max_length=2048)]
-NewTags = Annotated[dict[str, str], AfterValidator(_are_aws_tags)]
 TagKeys = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=128)]], Field(min_length=1, max_length=50)
 ]
-VersionId = Annotated[str, StringConstraints(min_length=32, max_length=64)]
-VersionStage = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 RecoveryWindow = Annotated[int, Field(ge=7, le=30)]
 MaxResults = Annotated[int, Field(ge=1, le=500)]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 
 
-class SecretVersion(AWSModel):
-    """A secret, and the version that was written."""
+class Masked(AWSModel):
+    """What may be said of a value without saying any of it. Lengths are in bytes."""
 
-    name: str
-    arn: str = Field(alias="ARN")
-    version_id: str | None = None
+    type: str
+    length: int
+    keys: dict[str, str] | None = Field(default=None, description="Each JSON key with its value's type")
 
 
 class SecretPlaintext(AWSModel):
@@ -78,48 +61,14 @@ class SecretPlaintext(AWSModel):
 
     name: str
     arn: str = Field(alias="ARN")
-    secret_value: str = Field(description="The string, or base64 of the bytes where encoding says so")
+    secret_value: str | None = Field(
+        default=None, description="The string, or base64 of the bytes where encoding says so; absent when masked"
+    )
     encoding: str | None = None
+    masked: Masked | None = None
     version_id: str | None = None
     version_stages: list[str] = []
     created_date: Timestamp | None = None
-
-
-class ReplicationStatus(AWSModel):
-    region: str
-    status: str | None = None
-    status_message: str | None = None
-    kms_key_id: str | None = None
-    last_accessed_date: Timestamp | None = None
-
-
-class RotationRules(AWSModel):
-    automatically_after_days: int | None = None
-    duration: str | None = None
-    schedule_expression: str | None = None
-
-
-class Secret(AWSModel):
-    """A secret's metadata, never its value."""
-
-    name: str
-    arn: str = Field(alias="ARN")
-    description: str | None = None
-    kms_key_id: str | None = None
-    rotation_enabled: bool | None = None
-    rotation_lambda_arn: str | None = Field(default=None, alias="RotationLambdaARN")
-    rotation_rules: RotationRules | None = None
-    created_date: Timestamp | None = None
-    last_rotated_date: Timestamp | None = None
-    last_changed_date: Timestamp | None = None
-    last_accessed_date: Timestamp | None = None
-    deleted_date: Timestamp | None = None
-    next_rotation_date: Timestamp | None = None
-    tags: Tags = {}
-    version_ids_to_stages: dict[str, list[str]] | None = None
-    owning_service: str | None = None
-    primary_region: str | None = None
-    replication_status: list[ReplicationStatus] | None = None
 
 
 class SecretSummary(AWSModel):
@@ -171,9 +120,14 @@ def _force_takes_no_window(arguments: Mapping[str, Any]) -> None:
         raise InvalidParameter("recovery_window_in_days and force_delete_without_recovery exclude each other.")
 
 
+def _has_one_value(arguments: Mapping[str, Any]) -> None:
+    one_value(arguments, required=True)
+
+
 def _changes_something(arguments: Mapping[str, Any]) -> None:
-    if arguments["secret_value"] is None and arguments["description"] is None:
-        raise InvalidParameter("Give secret_value, description or both.")
+    one_value(arguments, required=False)
+    if all(arguments[name] is None for name in _VALUE_ARGUMENTS):
+        raise InvalidParameter(f"Give at least one of {', '.join(_VALUE_ARGUMENTS)}.")
 
 
 class SecretsManagerService(AWSServiceBase):
@@ -182,22 +136,39 @@ class SecretsManagerService(AWSServiceBase):
     client_name = "secretsmanager"
     toolset = "secrets"
 
-    @tool(WRITE, "secretsmanager:CreateSecret", "secretsmanager:TagResource", resource="name")
+    @tool(
+        WRITE,
+        "secretsmanager:CreateSecret",
+        "secretsmanager:TagResource",
+        "secretsmanager:GetRandomPassword",
+        resource="name",
+        check=_has_one_value,
+    )
     def create_secret(
         self,
         name: SecretName,
-        secret_value: SecretValue,
         target: Target,
+        secret_value: SecretValue | None = None,
+        secret_binary: SecretBytes | None = None,
+        generate: Generate | None = None,
         description: Description | None = None,
         tags: NewTags | None = None,
+        kms_key_id: KmsKeyId | None = None,
     ) -> SecretVersion:
-        """Create a secret."""
-        request: dict[str, Any] = {"Name": name, "SecretString": secret_value.get_secret_value()}
+        """Create a secret from a value, or from one generated in place that nobody sees.
+
+        Args:
+            secret_binary: base64
+        """
+        client = self.client(target)
+        request: dict[str, Any] = {"Name": name, **compose(client, secret_value, secret_binary, generate)}
         if description:
             request["Description"] = description
         if tags:
-            request["Tags"] = _to_aws(tags)
-        return SecretVersion.model_validate(self.client(target).create_secret(**request))
+            request["Tags"] = to_aws_tags(tags)
+        if kms_key_id:
+            request["KmsKeyId"] = kms_key_id
+        return SecretVersion.model_validate(client.create_secret(**request))
 
     @tool(REVEAL, "secretsmanager:GetSecretValue", resource="secret_id")
     def get_secret_value(
@@ -206,43 +177,51 @@ class SecretsManagerService(AWSServiceBase):
         target: Target,
         version_id: VersionId | None = None,
         version_stage: VersionStage | None = None,
+        key: Key | None = None,
+        mask: bool = False,
     ) -> SecretPlaintext:
         """Return a secret's plaintext value. Use describe_secret when metadata will do.
 
         Args:
             secret_id: Name or ARN
             version_stage: AWSCURRENT if not given
+            key: Only this key of a JSON secret
+            mask: Only type and length, no plaintext
         """
-        request = {"SecretId": secret_id}
-        if version_id:
-            request["VersionId"] = version_id
-        if version_stage:
-            request["VersionStage"] = version_stage
-        answer = self.client(target).get_secret_value(**request)
-        if "SecretBinary" in answer:
-            encoded = base64.b64encode(answer["SecretBinary"]).decode()
-            return SecretPlaintext.model_validate({**answer, "SecretValue": encoded, "Encoding": "base64"})
-        return SecretPlaintext.model_validate({**answer, "SecretValue": answer.get("SecretString")})
+        held = read(self.client(target), secret_id, version_id, version_stage)
+        return SecretPlaintext.model_validate({**held.model_dump(by_alias=True), **_shown(held, key, mask)})
 
-    @tool(WRITE, "secretsmanager:UpdateSecret", resource="secret_id", destructive=True, check=_changes_something)
+    @tool(
+        WRITE,
+        "secretsmanager:UpdateSecret",
+        "secretsmanager:GetRandomPassword",
+        resource="secret_id",
+        destructive=True,
+        check=_changes_something,
+    )
     def update_secret(
         self,
         secret_id: SecretId,
         target: Target,
         secret_value: SecretValue | None = None,
+        secret_binary: SecretBytes | None = None,
+        generate: Generate | None = None,
         description: Description | None = None,
+        kms_key_id: KmsKeyId | None = None,
     ) -> SecretVersion:
-        """Write a new version of a secret, change its description, or both.
+        """Write a new version of a secret, given or generated; or change its description or KMS key.
 
         Args:
+            secret_binary: base64
             description: Empty clears it
         """
-        request: dict[str, Any] = {"SecretId": secret_id}
-        if secret_value is not None:
-            request["SecretString"] = secret_value.get_secret_value()
+        client = self.client(target)
+        request: dict[str, Any] = {"SecretId": secret_id, **compose(client, secret_value, secret_binary, generate)}
         if description is not None:
             request["Description"] = description
-        return SecretVersion.model_validate(self.client(target).update_secret(**request))
+        if kms_key_id:
+            request["KmsKeyId"] = kms_key_id
+        return SecretVersion.model_validate(client.update_secret(**request))
 
     @tool(
         WRITE, "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret", resource="secret_id",
@@ -317,7 +296,7 @@ class SecretsManagerService(AWSServiceBase):
     @tool(WRITE, "secretsmanager:TagResource", resource="secret_id", destructive=True, idempotent=True)
     def tag_secret(self, secret_id: SecretId, tags: NewTags, target: Target) -> TaggedSecret:
         """Add tags to a secret, or overwrite their values."""
-        self.client(target).tag_resource(SecretId=secret_id, Tags=_to_aws(tags))
+        self.client(target).tag_resource(SecretId=secret_id, Tags=to_aws_tags(tags))
         return TaggedSecret(secret_id=secret_id, tags=tags)
 
     @tool(WRITE, "secretsmanager:UntagResource", resource="secret_id", destructive=True, idempotent=True)
@@ -327,5 +306,29 @@ class SecretsManagerService(AWSServiceBase):
         return UntaggedSecret(secret_id=secret_id, tag_keys=tag_keys)
 
 
-def _to_aws(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+def _shown(held: Held, key: str | None, mask: bool) -> dict[str, Any]:
+    """Return what is shown of a value: all of it, one key's, or only its kind."""
+    if key is not None:
+        shown = value_of(held.text, key)
+        return {"Masked": _masked(shown.encode(), shown)} if mask else {"SecretValue": shown}
+    if held.secret_binary is not None:
+        encoded = {"SecretValue": base64.b64encode(held.secret_binary).decode(), "Encoding": "base64"}
+        return {"Masked": _masked(held.secret_binary, None)} if mask else encoded
+    return {"Masked": _masked(held.text.encode(), held.text)} if mask else {"SecretValue": held.text}
+
+
+def _masked(data: bytes, text: str | None) -> Masked:
+    if text is None:
+        return Masked(type="binary", length=len(data))
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return Masked(type="string", length=len(data))
+    if not isinstance(parsed, dict):
+        return Masked(type="string", length=len(data))
+    return Masked(type="json", length=len(data), keys={key: _json_type(value) for key, value in parsed.items()})
+
+
+def _json_type(value: Any) -> str:
+    names = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array"}
+    return names.get(type(value), "null")

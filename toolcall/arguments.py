@@ -83,25 +83,26 @@ def spread_target(prefix: str, *, taken: Mapping[str, Any], tool: str) -> dict[s
 def lean_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schema without what a model pays for and does not need: titles, nulls, null defaults."""
     schema = model.model_json_schema()
-    properties = {name: _lean(value) for name, value in schema.get("properties", {}).items()}
+    defs = schema.get("$defs", {})
+    properties = {name: _lean(value, defs) for name, value in schema.get("properties", {}).items()}
     lean: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     if required := schema.get("required"):
         lean["required"] = required
-    if defs := schema.get("$defs"):
-        lean["$defs"] = {name: _lean(value) for name, value in defs.items()}
     return lean
 
 
-def _lean(schema: Any) -> Any:
+def _lean(schema: Any, defs: Mapping[str, Any]) -> Any:
     if isinstance(schema, list):
-        return [_lean(item) for item in schema]
+        return [_lean(item, defs) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if reference := schema.get("$ref"):  # inlined: many clients do not follow references
+        return _lean({**defs[reference.rsplit("/", 1)[-1]], **{k: v for k, v in schema.items() if k != "$ref"}}, defs)
     choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
     if "anyOf" in schema and len(choices) == 1:
-        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **choices[0]}
+        return _lean({**choices[0], **{key: value for key, value in schema.items() if key != "anyOf"}}, defs)
     return {
-        key: {name: _lean(item) for name, item in value.items()} if key == "properties" else _lean(value)
+        key: {name: _lean(item, defs) for name, item in value.items()} if key == "properties" else _lean(value, defs)
         for key, value in schema.items()
         if key != "title" and not (key == "default" and value is None)
     }

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ class ServiceTool(Tool):
     async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
         self._admit(call)
         values = self._arguments.parse(call.raw)
-        call.secrets = tuple(v.get_secret_value() for v in values.values() if isinstance(v, SecretStr))
+        call.secrets = tuple(_secrets_in(values))
         if self._spec.check is not None:
             self._spec.check(values)
         call.arguments = self._fingerprints(values)
@@ -176,6 +176,10 @@ class ServiceTool(Tool):
     def _fingerprint(self, value: Any) -> Any:
         if isinstance(value, (bool, int)):
             return value
+        if isinstance(value, BaseModel):
+            return {name: self._fingerprint(item) for name, item in value if item is not None}
+        if isinstance(value, dict) and any(isinstance(item, SecretStr) for item in value.values()):
+            return [self._fingerprint(item) for item in value.values()]
         return self._desk.audit.fingerprint(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
 
@@ -244,6 +248,17 @@ def _reporter(context: Context) -> Callable[[float, float | None, str], None]:
         asyncio.run_coroutine_threadsafe(context.report_progress(done, total, message), loop)
 
     return report
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """Yield every secret text in checked arguments, however deep."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from _secrets_in(dict(value))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _secrets_in(item)
 
 
 def _text(value: Any) -> str | None:
