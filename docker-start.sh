@@ -56,8 +56,8 @@ wait_until_ready() {
       fail "the server stopped; its last words are above"
     fi
     if ((SECONDS >= deadline)); then
-      fail "$1 answers, but is not ready: $answer. \"credentials\": false means that no AWS credentials were found" \
-        "(AWS_PROFILE in .env, ~/.aws)"
+      [[ $answer == *'"credentials":false'* ]] && answer+=" (no AWS credentials: AWS_PROFILE in .env, or ~/.aws)"
+      fail "started at $1, but not ready yet: $answer"
     fi
     sleep 1
   done

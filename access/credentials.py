@@ -19,7 +19,7 @@ from access.callers import Caller
 from access.identity import Grant, Identity
 from access.integrity import check_answers
 from access.renewal import Obtained, RenewingCredentials
-from access.trace import MAX_ATTEMPTS, watch
+from access.trace import MAX_ATTEMPTS, uncounted, watch
 from config import Settings
 from errors import NoCredentials, is_denial, translate
 
@@ -40,6 +40,11 @@ class _Session(botocore.session.Session):  # type: ignore[misc]  # botocore has 
     """A botocore session whose loader is shared, and whose clients are each handed their own credentials."""
 
     handed: RenewingCredentials | None = None
+
+    @cached_property
+    def boto(self) -> boto3.Session:
+        """The boto3 session of this one; a second would register boto3's hooks a second time."""
+        return boto3.Session(botocore_session=self)
 
     def get_credentials(self) -> Any:
         return self.handed if self.handed is not None else super().get_credentials()
@@ -79,7 +84,8 @@ class CredentialStore:
         if known := self.known_account_id(identity):
             return known
         sts = self.client(Grant(identity, self._settings.region), "sts", caller)
-        account_id = str(sts.get_caller_identity()["Account"])
+        with uncounted():
+            account_id = str(sts.get_caller_identity()["Account"])
         self._account_ids[identity] = account_id
         return account_id
 
@@ -103,7 +109,7 @@ class CredentialStore:
         session = self._session(signer.identity.profile)
         session.handed = credentials = self._credentials_of(signer)
         try:
-            client = boto3.Session(botocore_session=session, region_name=region).client(service, config=config)
+            client = session.boto.client(service, region_name=region, config=config)
         finally:
             session.handed = None
         check_answers(client)
@@ -146,7 +152,8 @@ class CredentialStore:
             request["Policy"] = signer.session_policy
         if self._settings.stamp_caller:
             request |= stamps(signer.caller or "")
-        answer = self._sts().assume_role(**request)["Credentials"]
+        with uncounted():
+            answer = self._sts().assume_role(**request)["Credentials"]
         frozen = ReadOnlyCredentials(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
         return Obtained(frozen, answer["Expiration"].timestamp())
 

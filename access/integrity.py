@@ -1,4 +1,4 @@
-"""Broken answers: a 2xx that was cut off or garbled counts as a broken connection, and is retried as one.
+"""Broken answers: one that was cut off, or a garbled 2xx, counts as a broken connection, and is retried as one.
 
 botocore's parsers would take a cut-off JSON answer for an empty success, and raise past the retries on the others.
 """
@@ -29,7 +29,7 @@ class CheckedSession:
         """
         response = self._session.send(request)
         streamed = request.stream_output or request.method == "HEAD"
-        if not streamed and response.status_code < 300 and not self._is_whole(response):
+        if not streamed and not self._is_whole(response):
             raise broken_connection(request.url)
         return response
 
@@ -42,7 +42,7 @@ class CheckedSession:
         promised = response.headers.get("content-length", "")
         if promised.isdigit() and len(body) < int(promised):
             return False
-        if not body.strip():
+        if response.status_code >= 300 or not body.strip():  # who sends an error may be a proxy, with its own format
             return True
         kind = response.headers.get("content-type", "")
         if self._protocol in _JSON or (self._protocol == "rest-json" and "json" in kind):

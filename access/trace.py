@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +34,17 @@ class Trace:
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Keep what a call does only to sign or to say where it is out of its record; the deadline holds all the same."""
+    trace = current_trace.get()
+    token = current_trace.set(Trace(deadline=trace.deadline) if trace is not None else None)
+    try:
+        yield
+    finally:
+        current_trace.reset(token)
 
 
 def watch(client: Any, credentials: Any) -> None:
@@ -61,7 +74,8 @@ def _before_send(longest_read: float, event_name: str, request: Any, **_: Any) -
     left = trace.deadline - time.monotonic()
     if left <= 0:
         raise DeadlineExceeded("The call ran out of time.", next_step="Retry, or ask for less at a time.")
-    request.context["read_timeout"] = min(left, longest_read)
+    # A little more than what is left: the deadline itself is what the caller is then told of, not a slow attempt.
+    request.context["read_timeout"] = min(left + 0.5, longest_read)
     trace.attempts += 1
     request.context[_SIGNED_AS] = str(request.headers.get("Authorization", ""))
     if not _READS.match(_operation(event_name)):

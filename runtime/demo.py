@@ -1,0 +1,174 @@
+"""The embedded AWS: moto in this process, on loopback. Nothing here is AWS, and nothing of it is used in production."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runtime import demo_data as data
+
+Client = Callable[[str, str], Any]
+
+
+@dataclass(frozen=True)
+class DemoAWS:
+    """The running stand-in."""
+
+    url: str
+    server: Any
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self.server.stop()
+
+
+def start() -> DemoAWS:
+    """Start an AWS on a free loopback port.
+
+    Raises:
+        ConfigurationError: moto, which only the demo needs, is not installed.
+    """
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        from errors import ConfigurationError
+
+        raise ConfigurationError("--demo: needs the packages of requirements-demo.txt (`make demo`)") from None
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    return DemoAWS(f"http://{host}:{port}", server)
+
+
+def environment(aws: DemoAWS) -> dict[str, str]:
+    """Return what the settings and botocore are given: this AWS, its accounts, and none of the operator's own files."""
+    accounts = {
+        f"ACCOUNT_{name.upper()}_ROLE_ARN": f"arn:aws:iam::{number}:role/aws-ops-target"
+        for name, number in data.ACCOUNTS.items()
+    }
+    return {
+        "AWS_ENDPOINT_URL": aws.url,
+        "AWS_ACCESS_KEY_ID": "demo",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_REGION": data.REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **accounts,
+    }
+
+
+def seed(client: Client) -> None:
+    """Fill the accounts; `client` returns a boto3 client for an account's name and a service."""
+    for account in data.ACCOUNTS:
+        _secrets(client(account, "secretsmanager"), data.SECRETS[account])
+        _zones(client(account, "route53"), account)
+        _buckets(client(account, "s3"), account)
+        _instances(client(account, "ec2"), account)
+        _roles(client(account, "iam"), account)
+
+
+def greeting(url: str, token: str) -> str:
+    """Return what a newcomer reads: where it is, with which token, and what to try."""
+    config = {
+        "mcpServers": {
+            "aws-ops": {"type": "http", "url": f"{url}/mcp", "headers": {"Authorization": f"Bearer {token}"}}
+        }
+    }
+    return "\n".join(
+        [
+            "",
+            "DEMO: nothing here is AWS. Three made-up accounts: " + ", ".join(data.ACCOUNTS) + ".",
+            f"URL    {url}/mcp  (Streamable HTTP)   {url}/sse  (SSE)",
+            f"Token  {token}",
+            "Client configuration:",
+            json.dumps(config, indent=2),
+            "Try: list_accounts; then get_secret_value of shared/api-key in account production, and in staging.",
+            f"     .venv/bin/fastmcp call {url}/mcp list_accounts --auth {token}",
+            "",
+        ]
+    )
+
+
+def _secrets(manager: Any, secrets: tuple[data.DemoSecret, ...]) -> None:
+    for secret in secrets:
+        tags = [{"Key": key, "Value": value} for key, value in secret.tags.items()]
+        first, *later = (_value(version) for version in secret.versions)
+        manager.create_secret(Name=secret.name, Description=secret.description, Tags=tags, **first)
+        for value in later:
+            manager.put_secret_value(SecretId=secret.name, **value)
+        if secret.deleted:
+            manager.delete_secret(SecretId=secret.name, RecoveryWindowInDays=14)
+
+
+def _value(version: str | bytes) -> dict[str, str | bytes]:
+    return {"SecretString": version} if isinstance(version, str) else {"SecretBinary": version}
+
+
+def _zones(route53: Any, account: str) -> None:
+    for name, (private, records) in data.ZONES[account].items():
+        config = {"Comment": "demo", "PrivateZone": private}
+        vpc = {"VPC": {"VPCRegion": data.REGION, "VPCId": "vpc-demo"}} if private else {}
+        zone = route53.create_hosted_zone(Name=name, CallerReference=f"demo-{name}", HostedZoneConfig=config, **vpc)
+        changes = [
+            {
+                "Action": "UPSERT",
+                "ResourceRecordSet": {
+                    "Name": n,
+                    "Type": t,
+                    "TTL": ttl,
+                    "ResourceRecords": [{"Value": v} for v in values],
+                },
+            }
+            for n, t, ttl, values in records
+        ]
+        route53.change_resource_record_sets(HostedZoneId=zone["HostedZone"]["Id"], ChangeBatch={"Changes": changes})
+
+
+def _buckets(s3: Any, account: str) -> None:
+    for name, (versioned, objects) in data.BUCKETS[account].items():
+        s3.create_bucket(Bucket=name)
+        if versioned:
+            s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        for key, body in objects.items():
+            s3.put_object(Bucket=name, Key=key, Body=body)
+
+
+def _instances(ec2: Any, account: str) -> None:
+    stopped = []
+    for name, (kind, running) in data.INSTANCES[account].items():
+        tags = [
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": "Name", "Value": name}, {"Key": "Environment", "Value": account}],
+            }
+        ]
+        started = ec2.run_instances(
+            ImageId="ami-12c6146b", InstanceType=kind, MinCount=1, MaxCount=1, TagSpecifications=tags
+        )
+        if not running:
+            stopped.append(started["Instances"][0]["InstanceId"])
+    if stopped:
+        ec2.stop_instances(InstanceIds=stopped)
+
+
+def _roles(iam: Any, account: str) -> None:
+    for name, (service, action) in data.ROLES[account].items():
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy("sts:AssumeRole", principal=service))
+        iam.put_role_policy(RoleName=name, PolicyName=f"{name}-inline", PolicyDocument=_policy(action))
+    if data.ROLES[account]:
+        policy = iam.create_policy(PolicyName="read-logs", PolicyDocument=_policy("logs:GetLogEvents"))
+        iam.attach_role_policy(RoleName=next(iter(data.ROLES[account])), PolicyArn=policy["Policy"]["Arn"])
+    for user in data.USERS[account]:
+        iam.create_user(UserName=user)
+
+
+def _policy(action: str, principal: str | None = None) -> str:
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": action}
+    statement |= {"Principal": {"Service": principal}} if principal else {"Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
