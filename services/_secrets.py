@@ -101,7 +101,7 @@ class SecretVersion(AWSModel):
     """A secret, and the version that was written."""
 
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     version_id: str | None = None
 
 
@@ -123,7 +123,7 @@ class Secret(AWSModel):
     """A secret's metadata, never its value."""
 
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     description: str | None = None
     kms_key_id: str | None = None
     rotation_enabled: bool | None = None
@@ -146,7 +146,7 @@ class Held(AWSModel):
     """One version's value while the work needs it; it is no result, and its repr shows nothing."""
 
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     version_id: str
     secret_string: str | None = Field(default=None, repr=False)
     secret_binary: bytes | None = Field(default=None, repr=False)
@@ -174,6 +174,8 @@ class Held(AWSModel):
 
 def read(client: Any, secret_id: str, version_id: str | None = None, version_stage: str | None = None) -> Held:
     """Read a version's value; AWSCURRENT if none is named."""
+    if version_id is None and version_stage is None:
+        version_stage = CURRENT
     request = {"SecretId": secret_id, "VersionId": version_id, "VersionStage": version_stage}
     answer = client.get_secret_value(**{name: value for name, value in request.items() if value is not None})
     held = Held.model_validate(answer)

@@ -130,7 +130,12 @@ class AccountsService(AWSServiceBase):
     def get_caller_identity(self, target: Target) -> CallerIdentity:
         """Return who the server is in an account."""
         answer = self.client(target).get_caller_identity()
-        return CallerIdentity.model_validate({**answer, "Name": Call.current().grant(target).account})
+        return CallerIdentity(
+            arn=answer["Arn"],
+            user_id=answer["UserId"],
+            account=answer["Account"],
+            name=Call.current().grant(target).account,
+        )
 
     @tool(
         READ,
@@ -170,7 +175,7 @@ class AccountsService(AWSServiceBase):
                     }
                 )
             )
-        following = page.get("NextToken")
+        following = page.get("NextToken") or None
         return DiscoveredAccounts(
             accounts=accounts, count=len(accounts), truncated=following is not None, next_token=following
         )
@@ -203,7 +208,7 @@ class AccountsService(AWSServiceBase):
         request = {name: value for name, value in optional.items() if value}
         page = self.client(target, "cloudtrail").lookup_events(MaxResults=max_results, **request)
         events = [_event(row) for row in page["Events"]]
-        following = page.get("NextToken")
+        following = page.get("NextToken") or None
         return Events(events=events, count=len(events), truncated=following is not None, next_token=following)
 
     def _configured_by_number(self) -> dict[str, str]:

@@ -60,7 +60,7 @@ class SecretPlaintext(AWSModel):
     """One version of a secret with its value, byte for byte as AWS holds it."""
 
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     secret_value: str | None = Field(
         default=None, description="The string, or base64 of the bytes where encoding says so; absent when masked"
     )
@@ -75,7 +75,7 @@ class SecretSummary(AWSModel):
     """One row of a listing."""
 
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     description: str | None = None
     last_changed_date: Timestamp | None = None
     last_accessed_date: Timestamp | None = None
@@ -91,14 +91,14 @@ class Secrets(Page):
 
 class DeletedSecret(AWSModel):
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
     deletion_date: Timestamp
     force_deleted: bool
 
 
 class RestoredSecret(AWSModel):
     name: str
-    arn: str = Field(alias="ARN")
+    arn: str
 
 
 class TaggedSecret(AWSModel):
@@ -279,7 +279,7 @@ class SecretsManagerService(AWSServiceBase):
                 **({"NextToken": next_token} if next_token else {}),
             )
             rows += [SecretSummary.model_validate(row) for row in page["SecretList"]]
-            next_token = page.get("NextToken")
+            next_token = page.get("NextToken") or None
             if next_token is None or len(rows) >= max_results:
                 return Secrets(secrets=rows, count=len(rows), truncated=next_token is not None, next_token=next_token)
 

@@ -26,10 +26,15 @@ _FAILURE: dict[str, Any] = {
 }
 
 
+def aws_name(field: str) -> str:
+    """Return AWS's name of a member: LastChangedDate, and ARN where it stands alone."""
+    return "ARN" if field == "arn" else to_pascal(field)
+
+
 class AWSModel(BaseModel):
     """A result: read by AWS's member names, answered in snake case. A missing member is an error."""
 
-    model_config = ConfigDict(alias_generator=to_pascal, validate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(alias_generator=aws_name, validate_by_name=True, extra="ignore", frozen=True)
 
 
 class Page(AWSModel):
