@@ -94,6 +94,7 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
         else None,
     )
     gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
+    services.add_to(mcp, desk, gate.tools)
     # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
     mcp._mcp_server.get_tool_input_schema = lambda _name: None
     return App(mcp, desk, metrics)

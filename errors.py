@@ -232,9 +232,15 @@ def _from_client_error(response: Any) -> AWSError:
     error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
     code = str(error.get("Code") or "Unknown")
     status = int(metadata.get("HTTPStatusCode") or 0)
+    message = str(error.get("Message") or f"AWS answered {code}.")
+    if code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it
+        code, message = (
+            "InternalFailure" if status >= 500 else "UnknownError",
+            f"AWS answered with HTTP status {status}.",
+        )
     return AWSError(
         code,
-        str(error.get("Message") or f"AWS answered {code}."),
+        message,
         retryable=status >= 500 or status == 429 or bool(_RETRYABLE_CODES.search(code)),
         request_id=metadata.get("RequestId"),
         next_step=next((step for pattern, step in _NEXT_STEPS if pattern.search(code)), None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class _Place:
 
     def __init__(self, execution: Execution, identity: Hashable, bulkhead: _Bulkhead) -> None:
         self._execution, self._identity, self._bulkhead = execution, identity, bulkhead
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._lock = asyncio.get_running_loop(), threading.Lock()
         self._taken = self._running = self._left = False
 
     async def take(self) -> None:
@@ -91,6 +92,10 @@ class _Place:
         """Return `work` so wrapped that its end gives the place back, on the event loop's thread."""
 
         def run_then_leave() -> T:
+            with self._lock:
+                if self._left:  # cancelled on its way to the thread: the place is somebody else's by now
+                    raise TimeoutError
+                self._running = True
             try:
                 return work()
             finally:
@@ -100,13 +105,13 @@ class _Place:
                 except RuntimeError:  # the loop has closed: the process is leaving, and nobody waits for places
                     pass
 
-        self._running = True
         return run_then_leave
 
     def leave(self) -> None:
-        if self._running or self._left:
-            return
-        self._left = True
+        with self._lock:
+            if self._running or self._left:
+                return
+            self._left = True
         if self._taken:
             self._bulkhead.places.release()
         self._execution.forget(self._identity, self._bulkhead)

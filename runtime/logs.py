@@ -17,6 +17,7 @@ _PINNED = {
     "botocore": "WARNING", "boto3": "WARNING", "urllib3": "WARNING", "fastmcp": "WARNING", "mcp": "WARNING",
     "asyncio": "WARNING", "sse_starlette": "WARNING", "httpcore2": "WARNING", "httpx2": "WARNING",
     "mcp.server.sse": "CRITICAL", "mcp.server.streamable_http": "CRITICAL", "botocore.credentials": "CRITICAL",
+    "fastmcp.server.server": "CRITICAL",
 }  # fmt: skip
 
 _UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")

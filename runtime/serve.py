@@ -36,8 +36,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return the base URL of a listening socket."""
+    """Return the base URL under which a client on this machine reaches a listening socket."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is bound to all is called by one
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 

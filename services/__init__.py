@@ -7,9 +7,12 @@ import pkgutil
 from collections.abc import Iterator
 from functools import cache
 
+from services._conversation import add_to
 from services.base import AWSServiceBase
 from toolcall.desk import Desk
 from toolcall.tool import ServiceTool
+
+__all__ = ["add_to", "service_classes", "tools", "toolsets"]
 
 
 @cache
