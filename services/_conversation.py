@@ -68,15 +68,15 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
         """Find secrets that differ between accounts."""
         return (
             f"Find drift among the secrets that begin with {name_prefix} in the accounts {accounts}. Never fetch "
-            "a value. list_secrets in each account; report names that are missing somewhere; compare_secrets for those that are "
-            "in several, and report the keys that differ, are missing or differ in type. A table, worst first."
+            "a value. list_secrets in each account; report names that are missing somewhere; compare_secrets for those "
+            "that are in several, and report the keys that differ, are missing or differ in type. A table, worst first."
         )
 
 
 def _add_completions(mcp: FastMCP[Any], desk: Desk, list_secrets: ServiceTool) -> None:
     @mcp.completion
     async def complete(
-        ref: PromptReference | ResourceTemplateReference,  # noqa: ARG001 - fastmcp passes it by name
+        ref: PromptReference | ResourceTemplateReference,  # noqa: ARG001
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> list[str]:
