@@ -32,9 +32,8 @@ class _Rows(Page):
         """Return a page from its rows and AWS's answer."""
         following = page.get("NextToken") or None
         field = next(name for name in cls.model_fields if name not in Page.model_fields and name != "count")
-        return cls(
-            **{field: list(rows), "count": len(rows), "truncated": following is not None, "next_token": following}
-        )
+        content: dict[str, Any] = {field: list(rows), "count": len(rows)}
+        return cls(**content, truncated=following is not None, next_token=following)
 
 
 class Instance(AWSModel):

@@ -95,8 +95,8 @@ class EC2Service(AWSServiceBase):
         return Instances.of([Instance.of(row) for row in rows], page)
 
     @tool(
-        READ, "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceAttribute", "ec2:GetConsoleOutput",
-        resource="instance_id",
+        READ, "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceAttribute",
+        "ec2:GetConsoleOutput", resource="instance_id",
     )  # fmt: skip
     def describe_instance(
         self, instance_id: InstanceId, target: Target, console_output: bool = False

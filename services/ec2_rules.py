@@ -94,9 +94,24 @@ class EC2RulesService(AWSServiceBase):
         client = self.client(target)
         before = _ingress(client, group_id)
         if dry_run:
-            return ChangedRules(group_id=group_id, before=before, after=before, dry_run=True)
+            would = _foreseen(before, rules([rule])[0], added=operation.startswith("authorize"))
+            return ChangedRules(group_id=group_id, before=before, after=would, dry_run=True)
         getattr(client, operation)(GroupId=group_id, IpPermissions=[rule])
         return ChangedRules(group_id=group_id, before=before, after=_ingress(client, group_id))
+
+
+def _foreseen(before: list[Rule], rule: Rule, *, added: bool) -> list[Rule]:
+    """Return what the rules would be."""
+    if added:
+        return [*before, rule]
+    ports = (rule.ip_protocol, rule.from_port, rule.to_port)
+    after = []
+    for present in before:
+        same = (present.ip_protocol, present.from_port, present.to_port) == ports
+        left = [source for source in present.sources if not (same and source in rule.sources)]
+        if left:
+            after.append(present.model_copy(update={"sources": left}))
+    return after
 
 
 def _ingress(client: Any, group_id: str) -> list[Rule]:

@@ -58,8 +58,8 @@ class S3BucketsService(AWSServiceBase):
         return _posture(bucket, found, unknown)
 
     @tool(
-        WRITE, "s3:CreateBucket", "s3:PutBucketPublicAccessBlock", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
-        resource="bucket",
+        WRITE, "s3:CreateBucket", "s3:PutBucketPublicAccessBlock", "s3:PutBucketVersioning",
+        "s3:PutEncryptionConfiguration", resource="bucket",
     )  # fmt: skip
     def create_bucket(self, bucket: BucketName, target: Target, versioning: bool = True) -> MadeBucket:
         """Create a private, encrypted bucket in the call's region; versioned unless told not to."""
