@@ -1,0 +1,183 @@
+"""AWS IAM: what a principal could do, and why a call was denied.
+
+Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html,
+https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from errors import InvalidParameter
+from services._iam import Explanation, PrincipalArn, SimulatedAction, Simulation, Token
+from services.base import READ, AWSServiceBase, Target, tool
+
+Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,64}:[A-Za-z0-9]{2,128}$")]
+ResourceArn = Annotated[str, StringConstraints(pattern=r"^(\*|arn:aws[a-z-]*:.{4,2000})$")]
+_DENIAL = re.compile(
+    r"(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: (?P<resource>\S+))?"
+)
+# The kinds of policy that AWS's own words in a denial point at, and what to do about each.
+_KINDS = {
+    "service control policy": "the organization's administrator can change it",
+    "resource control policy": "the organization's administrator can change it",
+    "permissions boundary": "change the boundary, or use another role",
+    "session policy": "assume the role with another session policy, or with none",
+    "VPC endpoint policy": "change the endpoint's policy",
+    "resource-based policy": "change the resource's own policy to name the principal",
+    "identity-based policy": "attach or extend a policy that allows the action; no Allow outweighs a Deny",
+}
+
+
+def _says_what_was_denied(arguments: Mapping[str, Any]) -> None:
+    if arguments["encoded_message"] is None and arguments["error_message"] is None:
+        raise InvalidParameter("Give encoded_message, error_message or both.")
+
+
+class IAMSimulationService(AWSServiceBase):
+    """Asking IAM instead of trying."""
+
+    client_name = "iam"
+    toolset = "iam"
+
+    @tool(READ, "iam:SimulatePrincipalPolicy", resource="principal_arn")
+    def simulate_principal_policy(
+        self,
+        principal_arn: PrincipalArn,
+        actions: Annotated[list[Action], Field(min_length=1, max_length=50)],
+        target: Target,
+        resources: Annotated[list[ResourceArn], Field(min_length=1, max_length=20)] | None = None,
+        next_token: Token | None = None,
+    ) -> Simulation:
+        """Tell, per action and resource, whether a user, group or role would be allowed, and what decides it."""
+        request: dict[str, Any] = {"PolicySourceArn": principal_arn, "ActionNames": actions}
+        if resources:
+            request["ResourceArns"] = resources
+        if next_token:
+            request["Marker"] = next_token
+        page = self.client(target).simulate_principal_policy(**request)
+        results = [result for row in page["EvaluationResults"] for result in simulated(row)]
+        cut = bool(page.get("IsTruncated"))
+        return Simulation(
+            results=results,
+            count=len(results),
+            all_allowed=all(result.decision == "allowed" for result in results) and not cut,
+            truncated=cut,
+            next_token=page["Marker"] if cut else None,
+        )
+
+    @tool(READ, "sts:DecodeAuthorizationMessage", "iam:SimulatePrincipalPolicy", check=_says_what_was_denied)
+    def explain_denial(
+        self,
+        target: Target,
+        encoded_message: Annotated[str, StringConstraints(min_length=1, max_length=10_240)] | None = None,
+        error_message: Annotated[str, StringConstraints(min_length=1, max_length=4_096)] | None = None,
+    ) -> Explanation:
+        """Say in words why AWS denied a call: decodes its message, simulates the call, names the likely reason.
+
+        Args:
+            encoded_message: The encoded part of an UnauthorizedOperation
+            error_message: The text of an AccessDenied
+        """
+        facts: dict[str, Any] = {}
+        if encoded_message is not None:
+            answer = self.client(target, "sts").decode_authorization_message(EncodedMessage=encoded_message)
+            facts = _decoded(json.loads(answer["DecodedMessage"]))
+        if error_message is not None:
+            facts = _quoted(error_message) | facts
+        facts["simulated"] = self._simulate(target, facts)
+        return _explanation(facts, error_message or "")
+
+    def _simulate(self, target: Target, facts: Mapping[str, Any]) -> str | None:
+        """Ask IAM what it would decide, where the denial names an IAM principal and an action."""
+        principal, action = _iam_principal(facts.get("principal")), facts.get("action")
+        if principal is None or action is None:
+            return None
+        request: dict[str, Any] = {"PolicySourceArn": principal, "ActionNames": [action]}
+        if str(facts.get("resource", "")).startswith("arn:"):
+            request["ResourceArns"] = [facts["resource"]]
+        try:
+            page = self.client(target).simulate_principal_policy(**request)
+        except Exception:  # the explanation is worth having without it
+            return None
+        return next((r.decision for row in page["EvaluationResults"] for r in simulated(row)), None)
+
+
+def simulated(row: Mapping[str, Any]) -> Iterator[SimulatedAction]:
+    """Yield an evaluation's results, one per resource.
+
+    Since 2026-07-30 per-resource results stand in ResourceSpecificResults only.
+    """
+    specific = row.get("ResourceSpecificResults") or []
+    for one in specific:
+        yield _result(row, one, one["EvalResourceName"], one["EvalResourceDecision"])
+    if not specific:
+        yield _result(row, row, row.get("EvalResourceName") or "*", row["EvalDecision"])
+
+
+def _result(row: Mapping[str, Any], one: Mapping[str, Any], resource: str, decision: str) -> SimulatedAction:
+    boundary = one.get("PermissionsBoundaryDecisionDetail") or row.get("PermissionsBoundaryDecisionDetail") or {}
+    return SimulatedAction(
+        action=row["EvalActionName"],
+        resource=resource,
+        decision=decision,
+        matched_statements=[s["SourcePolicyId"] for s in one.get("MatchedStatements", []) if "SourcePolicyId" in s],
+        missing_context=list(one.get("MissingContextValues", [])),
+        allowed_by_boundary=boundary.get("AllowedByPermissionsBoundary"),
+        allowed_by_organizations=(row.get("OrganizationsDecisionDetail") or {}).get("AllowedByOrganizations"),
+    )
+
+
+def _decoded(message: Mapping[str, Any]) -> dict[str, Any]:
+    context = message.get("context", {})
+    matched = message.get("matchedStatements", {}).get("items", [])
+    return {
+        "explicit_deny": bool(message.get("explicitDeny")),
+        "principal": context.get("principal", {}).get("arn"),
+        "action": context.get("action"),
+        "resource": context.get("resource"),
+        "matched_statements": [str(item.get("statementId") or item.get("policyId")) for item in matched],
+    }
+
+
+def _quoted(text: str) -> dict[str, Any]:
+    match = _DENIAL.search(text)
+    found: dict[str, Any] = {key: value for key, value in (match.groupdict() if match else {}).items() if value}
+    if match:
+        found["explicit_deny"] = "explicit deny" in text
+    return found
+
+
+def _iam_principal(arn: Any) -> str | None:
+    """Return the user or role behind an ARN; a session stands for its role."""
+    if not isinstance(arn, str):
+        return None
+    session = re.fullmatch(r"(arn:aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+", arn)
+    if session:
+        return f"{session[1]}:iam::{session[2]}:role/{session[3]}"
+    return arn if re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:(user|role)/.+", arn) else None
+
+
+def _explanation(facts: dict[str, Any], text: str) -> Explanation:
+    for kind, to_do in _KINDS.items():
+        if re.search(rf"explicit deny in an? {kind}", text):
+            return Explanation(likely_reason=f"a {kind} denies it explicitly", to_do=to_do, **facts)
+        if f"because no {kind} allows" in text:
+            return Explanation(likely_reason=f"no {kind} allows it", to_do=to_do, **facts)
+    if facts.get("explicit_deny"):
+        return Explanation(likely_reason="a policy denies it explicitly", to_do="find the Deny statement", **facts)
+    if facts.get("simulated") == "allowed":
+        return Explanation(
+            likely_reason="the identity's policies allow it, so something else denies it: the resource's policy, a "
+            "service control policy, a session policy or an endpoint's policy",
+            to_do="look at the resource's own policy first",
+            **facts,
+        )
+    return Explanation(
+        likely_reason="no policy allows it", to_do="attach or extend a policy that allows the action", **facts
+    )
