@@ -75,7 +75,7 @@ class CredentialStore:
         key = (signer, service, grant.region)
         with self._lock:
             if (client := self._clients.get(key)) is None:
-                client = self._clients[key] = self._build(signer, service, grant.region, self._client_config())
+                client = self._clients[key] = self._build(signer, service, grant.region, self._client_config(service))
             return client
 
     def account_id(self, grant: Grant, caller: Caller) -> str:
@@ -121,8 +121,11 @@ class CredentialStore:
             credentials = self._credentials[signer] = RenewingCredentials(self._how_to_obtain(signer))
         return credentials
 
-    def _client_config(self) -> Config:
+    def _client_config(self, service: str) -> Config:
+        # For what it presigns, boto3's default is still the old signature.
+        signature = {"signature_version": "s3v4"} if service == "s3" else {}
         return Config(
+            **signature,
             connect_timeout=3,
             read_timeout=min(self._settings.call_deadline_seconds, 60),
             retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},

@@ -158,8 +158,9 @@ class IAMService(AWSServiceBase):
             raise InvalidParameter("An instance profile holds the role. Nothing was done.")
         used = role.last_used.last_used_date if role.last_used else None
         lost = (
-            f"The role and {len(role.inline_policies)} inline policies are gone, {len(role.attached_policies)} detached; "
-            f"whoever uses it loses access. Last used: {used or 'never, as far as AWS tells'}."
+            f"The role and {len(role.inline_policies)} inline policies are gone, "
+            f"{len(role.attached_policies)} detached; "
+            f"its users lose access. Last used: {used or 'never, as far as AWS tells'}."
         )
         state = role.model_dump(mode="json", exclude={"last_used"})
         return Plan(target=role.arn, will_be_lost=lost, state=state)

@@ -236,7 +236,7 @@ def _failure(call: Call, failure: AWSOpsError) -> ToolResult:
     where = " in ".join(part for part in call.place if part)
     text = f"{failure.error_code}{f' ({where})' if where else ''}: {failure.message}"
     if failure.next_step:
-        text += f" {failure.next_step}"
+        text = f"{text.rstrip('. ')}. {failure.next_step}"
     return ToolResult(content=text, structured_content=content, is_error=True)
 
 
