@@ -195,6 +195,8 @@ _RETRYABLE_CODES = re.compile(
     "Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ServiceUnavailable|"
     "InternalFailure|InternalServiceError|InternalError|PriorRequestNotComplete"
 )
+# An answer to HEAD has no body, so botocore has the status alone for a code.
+_OF_A_HEAD = {"403": "AccessDenied", "404": "NotFound", "412": "PreconditionFailed"}
 _UNREACHABLE_NEXT_STEP = "Retry; if it persists check the network path and VPC endpoints to AWS."
 
 
@@ -233,7 +235,9 @@ def _from_client_error(response: Any) -> AWSError:
     code = str(error.get("Code") or "Unknown")
     status = int(metadata.get("HTTPStatusCode") or 0)
     message = str(error.get("Message") or f"AWS answered {code}.")
-    if code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it
+    if code in _OF_A_HEAD:
+        code, message = _OF_A_HEAD[code], f"{message}."
+    elif code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it
         code, message = (
             "InternalFailure" if status >= 500 else "UnknownError",
             f"AWS answered with HTTP status {status}.",

@@ -338,11 +338,20 @@ def _console(client: Any, instance_id: str) -> ConsoleOutput:
 
 def _holders(client: Any, target: Target, address: str) -> list[FoundAddress]:
     found: dict[str, FoundAddress] = {}
-    for name in ("addresses.private-ip-address", "association.public-ip", "ipv6-addresses.ipv6-address"):
+    for name in _filters_for(address):
         answer = client.describe_network_interfaces(Filters=[{"Name": name, "Values": [address]}])
         for row in answer["NetworkInterfaces"]:
             found[row["NetworkInterfaceId"]] = FoundAddress.of(row, target)
     return list(found.values())
+
+
+def _filters_for(address: str) -> list[str]:
+    """Return where AWS keeps such an address: a public one may be a private one of somebody's VPC as well."""
+    parsed = ipaddress.ip_address(address)
+    if parsed.version == 6:
+        return ["ipv6-addresses.ipv6-address"]
+    inside = ["addresses.private-ip-address"]
+    return inside if parsed.is_private else ["addresses.association.public-ip", *inside]
 
 
 def _to_aws(tags: Mapping[str, str]) -> list[dict[str, str]]:

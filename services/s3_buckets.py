@@ -125,7 +125,7 @@ def _concerns(posture: Posture) -> list[str]:
     """Say in words what a careful reader would ask about."""
     blocked = [block for block in (posture.public_access_block, posture.account_public_access_block) if block]
     fully = any(all(block.values()) and len(block) == len(_BLOCK_ALL) for block in blocked)
-    known = not {"public_access_block", "account_public_access_block"} & set(posture.unknown)
+    known = "public_access_block" not in posture.unknown
     checks = [
         (bool(posture.is_public), "Its policy makes it public."),
         (not fully and known, "Public access is not fully blocked, by bucket or account."),

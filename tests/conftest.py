@@ -113,6 +113,12 @@ class Session:
     async def __call__(self, tool: str, /, **arguments: Any) -> Answer:
         return Answer(await self.client.call_tool(tool, arguments, raise_on_error=False))
 
+    async def confirmed(self, tool: str, /, **arguments: Any) -> Answer:
+        """Call a tool, and again with the confirmation that its plan brought."""
+        asked = await self(tool, **arguments)
+        assert asked.error_code == "ConfirmationRequired", asked.content
+        return await self(tool, **arguments, confirm=asked["confirm"])
+
 
 class Server:
     """The whole HTTP app in this process, driven through its ASGI border by real clients."""
@@ -162,6 +168,13 @@ async def running_server(aws: str) -> AsyncIterator[Server]:
 def wire(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Each transport and protocol era in turn."""
     return request.param  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def session_of(toolsets: str, wire: tuple[str, str]) -> AsyncIterator[Session]:
+    """A client session in front of a server with these toolsets."""
+    async with running(TOOLSETS=toolsets) as server, server.session(*wire) as session:
+        yield session
 
 
 @pytest.fixture
