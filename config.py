@@ -240,8 +240,13 @@ def _accounts_of_variables(environment: Mapping[str, str]) -> list[tuple[str, st
 def _accounts_of_file(path: str | None) -> list[tuple[str, str, dict[str, Any]]]:
     if path is None:
         return []
-    tables = read_toml("ACCOUNTS_FILE", path).get("accounts")
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+    content = read_toml("ACCOUNTS_FILE", path)
+    tables = content.get("accounts")
+    if (
+        set(content) - {"accounts"}
+        or not isinstance(tables, dict)
+        or not all(isinstance(table, dict) for table in tables.values())
+    ):
         raise ConfigurationError("ACCOUNTS_FILE: expected one [accounts.NAME] table per account")
     return [(f"ACCOUNTS_FILE [accounts.{name}]", name, table) for name, table in tables.items()]
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 
 from access.callers import Caller, CallerVerifier
-from access.callers_file import read_callers
+from access.callers_file import VARIABLE, read_callers
 from access.oidc import OIDCVerifier
 from config import Settings
 from errors import ConfigurationError
@@ -43,7 +43,11 @@ class Authentication:
             callers.append((digest, Caller(DEFAULT_CALLER)))
         if self._settings.callers_file is not None:
             taken = [caller.name for _, caller in callers]
-            callers += read_callers(self._settings.callers_file, self._settings.accounts_by_name, taken)
+            named = read_callers(self._settings.callers_file, self._settings.accounts_by_name, taken)
+            if clash := dict(callers).keys() & dict(named).keys():
+                name = dict(named)[clash.pop()].name
+                raise ConfigurationError(f"{VARIABLE} [callers.{name}] token_sha256: is MCP_AUTH_TOKEN's")
+            callers += named
         return callers
 
 

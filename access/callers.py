@@ -45,8 +45,9 @@ class Caller:
     def session_name(self) -> str:
         """The RoleSessionName under which CloudTrail sees this caller: 2 to 64 of AWS's characters, one per caller."""
         plain = re.sub(r"[^\w+=,.@-]", "-", self.name, flags=re.ASCII)
-        if plain != self.name or len(plain) > 56:
-            plain = f"{plain[:47]}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        # A name that looks like another's mapped one is mapped itself.
+        if plain != self.name or len(plain) > 56 or re.search("-[0-9a-f]{16}$", plain):
+            plain = f"{plain[:39]}-{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
         return f"aws-ops-{plain}"
 
 

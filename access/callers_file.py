@@ -48,12 +48,15 @@ def read_callers(path: Path, accounts: Collection[str], taken: Collection[str] =
     Raises:
         ConfigurationError: anything in it is wrong; names the file's variable and the caller.
     """
-    tables = read_toml(VARIABLE, path).get("callers")
-    if not isinstance(tables, dict) or not tables:
-        raise ConfigurationError(f"{VARIABLE}: expected one [callers.NAME] table per caller")
+    document = read_toml(VARIABLE, path)
+    tables = document.get("callers")
+    if set(document) != {"callers"} or not isinstance(tables, dict) or not tables:
+        raise ConfigurationError(f"{VARIABLE}: expected one [callers.NAME] table per caller, and nothing else")
     found: list[tuple[bytes, Caller]] = []
     names, digests = {name.casefold() for name in taken}, set[str]()
     for name, table in tables.items():
+        if not name.strip() or not name.isprintable():
+            raise ConfigurationError(f"{VARIABLE} [callers.NAME]: a name is blank or cannot be printed")
         where = f"{VARIABLE} [callers.{name}]"
         try:
             entry = _Entry.model_validate(table)

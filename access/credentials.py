@@ -64,6 +64,7 @@ class CredentialStore:
         self._clients: LRUCache[tuple[Signer, str, str], Any] = LRUCache(MAX_CLIENTS)
         self._credentials: LRUCache[Signer, RenewingCredentials] = LRUCache(MAX_IDENTITIES)
         self._account_ids: dict[Identity, str] = {}
+        self._asking: dict[Identity, threading.Lock] = {}
         self._loader: Any = None
         self._profiles: tuple[Any, dict[str, Any]] = (None, {})
 
@@ -84,10 +85,10 @@ class CredentialStore:
         if known := self.known_account_id(identity):
             return known
         sts = self.client(Grant(identity, self._settings.region), "sts", caller)
-        with uncounted():
-            account_id = str(sts.get_caller_identity()["Account"])
-        self._account_ids[identity] = account_id
-        return account_id
+        with uncounted(), self._asking.setdefault(identity, threading.Lock()):
+            if (known := self.known_account_id(identity)) is None:
+                known = self._account_ids[identity] = str(sts.get_caller_identity()["Account"])
+        return known
 
     def known_account_id(self, identity: Identity) -> str | None:
         """Return an identity's account number where it is known without asking AWS."""
@@ -100,9 +101,11 @@ class CredentialStore:
         )
 
     def _signer(self, identity: Identity, caller: Caller, session_policy: str | None) -> Signer:
-        if identity.role_arn is None:
-            return Signer(identity)
-        return Signer(identity, caller.session_name, session_policy)
+        if identity.role_arn is not None:
+            return Signer(identity, caller.session_name, session_policy)
+        if identity.profile is not None and "role_arn" in self._profile_tables().get(identity.profile, {}):
+            return Signer(identity, caller.session_name)  # the profile assumes a role: its sessions are a caller's too
+        return Signer(identity)
 
     def _build(self, signer: Signer, service: str, region: str, config: Config) -> Any:
         # Called under the lock: boto3 sessions are not thread-safe; clients are.
@@ -140,7 +143,7 @@ class CredentialStore:
     def _how_to_obtain(self, signer: Signer) -> Callable[[], Obtained]:
         if signer.identity.role_arn is not None:
             return lambda: self._assume(signer)
-        return lambda: self._resolve(signer.identity.profile)
+        return lambda: self._resolve(signer)
 
     def _assume(self, signer: Signer) -> Obtained:
         identity = signer.identity
@@ -184,17 +187,23 @@ class CredentialStore:
                 client = self._clients[key] = self._build(key[0], "sts", self._settings.region, _sts_config())
             return client
 
-    def _resolve(self, profile: str | None) -> Obtained:
+    def _resolve(self, signer: Signer) -> Obtained:
         """Run botocore's own provider chain anew: environment, files, SSO, web identity, container, instance."""
+        profile = signer.identity.profile
         session = self._new_session(profile)
+        if signer.caller is not None:
+            session.full_config["profiles"][profile]["role_session_name"] = signer.caller
         session.set_default_client_config(_sts_config())
-        credentials = session.get_credentials()
-        if credentials is None:
+        try:
+            credentials = session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials is not None else None
+        except OSError:  # a web-identity token, say, that is not mounted
+            frozen = None
+        if frozen is None:
             raise NoCredentials(
                 "The server has no AWS credentials for this identity.",
                 next_step="Give it some (IRSA, a profile, the environment); `python server.py --check` tells more.",
             )
-        frozen = credentials.get_frozen_credentials()
         expiry = getattr(credentials, "_expiry_time", None)
         return Obtained(frozen, expiry.timestamp() if expiry is not None else None)
 

@@ -36,7 +36,7 @@ class RefusalLog:
 
     def write_unauthenticated(self, address: str, path: str, status: int) -> bool:
         """Note a request that was refused before its caller was known; tell whether its address has had too many."""
-        source = f"address {address}"
+        source = f"address {address}" if status != 404 else f"sessions from {address}"
         record = {**_UNAUTHENTICATED, "address": address, "transport": _transport(path), "rule": f"http:{status}"}
         try:
             self.write(source, record)

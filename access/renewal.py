@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
+from errors import DeadlineExceeded
+
 log = logging.getLogger("aws_ops.credentials")
 _FAILURE_MEMORY_SECONDS = 3.0
 
@@ -43,7 +45,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         self._lock = threading.Lock()
         self._current: Obtained | None = None
         self._window = 0.0
-        self._failure: tuple[float, BaseException] | None = None
+        self._failure: tuple[float, BaseException, bool] | None = None
         self._renewing = False
 
     def __repr__(self) -> str:
@@ -94,7 +96,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         self.get_frozen_credentials()
 
     def _renew_behind(self) -> None:
-        if self._renewing or self._recent_failure() is not None:
+        if self._renewing or self._recent_failure(ahead=True) is not None:
             return
         self._renewing = True
         threading.Thread(target=self._renew_quietly, name="renew-credentials", daemon=True).start()
@@ -111,11 +113,14 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         with self._lock:
             if self._current is not None and self._current is not seen:
                 return self._current
-            if (failure := self._recent_failure()) is None:
+            ahead = _seconds_left(seen) > 0
+            if (failure := self._recent_failure(ahead)) is None:
                 try:
                     obtained = self._obtain()
+                except DeadlineExceeded:  # this caller's own time ran out; the next one tries with his
+                    raise
                 except Exception as error:
-                    self._failure = (time.monotonic(), failure := error)
+                    self._failure = (time.monotonic(), failure := error, ahead)
                 else:
                     self._window = _window(obtained)
                     self._failure, self._current = None, obtained
@@ -124,10 +129,13 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
                 return seen
             raise failure.with_traceback(None)  # it is raised more than once, and would gather frames
 
-    def _recent_failure(self) -> BaseException | None:
-        if self._failure is None or time.monotonic() - self._failure[0] > _FAILURE_MEMORY_SECONDS:
+    def _recent_failure(self, ahead: bool) -> BaseException | None:
+        """Return what a new attempt need not find out again; one that failed ahead of the end says nothing after it."""
+        if self._failure is None:
             return None
-        return self._failure[1]
+        when, failure, was_ahead = self._failure
+        old = time.monotonic() - when > _FAILURE_MEMORY_SECONDS
+        return None if old or (was_ahead and not ahead) else failure
 
 
 def _seconds_left(obtained: Obtained | None) -> float:

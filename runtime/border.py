@@ -44,7 +44,9 @@ class Border:
 
     async def _note(self, scope: Scope, status: int) -> None:
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if not self._refused(address, scope["path"], status) or self._slowed >= _MOST_SLOWED:
+        excessive = self._refused(address, scope["path"], status)
+        # A 404 comes after a right token: a session that is gone, or another's.
+        if not excessive or status == 404 or self._slowed >= _MOST_SLOWED:
             return
         self._slowed += 1
         try:

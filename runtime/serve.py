@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -64,8 +65,14 @@ def serve(
         timeout_graceful_shutdown=2,
     )
 
+    def listening() -> None:
+        started()
+        # A full collection stops every call, 0.7 s of them under load. What is here now stays, so none need look at it.
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
+
     async def run() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload or (lambda: None))
-        await DrainingServer(config, in_flight, started).serve(sockets=[listener])
+        await DrainingServer(config, in_flight, listening).serve(sockets=[listener])
 
     asyncio.run(run())

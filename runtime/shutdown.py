@@ -74,6 +74,8 @@ class DrainingServer(uvicorn.Server):
         self._in_flight.draining = True
         for server in self.servers:
             server.close()
+        # Whoever speaks on over an open connection gets an answer, and turns elsewhere with the next call.
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         log.info("draining", extra={"calls": self._in_flight.calls})
         end = time.monotonic() + DRAIN_SECONDS
         while self._in_flight.calls and time.monotonic() < end and not self.force_exit:

@@ -35,11 +35,12 @@ class Consent:
         self._context = get_context()
         self._modern = _is_modern(self._context)
         self._human_only = call.desk.settings.require_human_confirm
+        self.kept_waiting = False
 
     @property
     def is_second_call(self) -> bool:
         """Whether this call brings a confirmation, so that a vanished resource voids it."""
-        return self._token is not None or self._answers is not None
+        return self._token is not None or self._answers is not None or self.kept_waiting
 
     @property
     def _answers(self) -> Any:
@@ -85,7 +86,7 @@ class Consent:
         )
 
     async def _elicit(self, plan: Plan) -> bool:
-        asked = time.monotonic()
+        self.kept_waiting, asked = True, time.monotonic()
         answer: Any = None
         with anyio.move_on_after(LIFETIME_SECONDS):
             answer = await self._context.elicit(self._message(plan), bool)

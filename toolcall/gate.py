@@ -30,7 +30,7 @@ class Gate(Middleware):
     ) -> Sequence[Tool]:
         scopes = self._desk.caller().scopes
         return [
-            tool for tool in await call_next(context) if not isinstance(tool, ServiceTool) or tool.spec.scope in scopes
+            tool for tool in await call_next(context) if not isinstance(tool, ServiceTool) or tool.spec.scopes & scopes
         ]
 
     async def on_call_tool(

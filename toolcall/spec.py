@@ -44,6 +44,11 @@ class ToolSpec:
         return self.scope is DESTROY or self.destroys_if is not None
 
     @property
+    def scopes(self) -> frozenset[Scope]:
+        """The scopes any of which lets a caller use the tool in one way or another."""
+        return frozenset({self.scope, DESTROY} if self.may_destroy else {self.scope})
+
+    @property
     def session_policy(self) -> str | None:
         """The policy that a session of this tool is confined to: a `read` tool's own actions and no other."""
         if self.scope is not READ:

@@ -140,14 +140,19 @@ class ServiceTool(Tool):
         arguments = {name: value for name, value in call.arguments.items() if name not in _NOT_PART_OF_THE_ACT}
         consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), confirm)
         consent.refuse_early()
+        wanted = {name: values[name] for name in inspect.signature(self._plan).parameters}
+        look = partial(self._plan, **wanted)
         try:
-            wanted = {name: values[name] for name in inspect.signature(self._plan).parameters}
-            plan = await self._work(call, partial(self._plan, **wanted))
+            plan = await self._work(call, look)
+            question = await consent.ask(plan)
+            # A person has taken their time: the yes is to what they were shown.
+            if consent.kept_waiting and (await self._work(call, look)).digest != plan.digest:
+                raise invalid("the resource has changed since")
         except Exception as error:
             if consent.is_second_call and is_missing(translate(error)):
                 raise invalid("the resource is gone") from None
             raise
-        return await consent.ask(plan)
+        return question
 
     async def _work(self, call: Call, work: Callable[[], T], *, shield: bool = False) -> T:
         """Run a service's method within the call's deadline, among its identity's places."""

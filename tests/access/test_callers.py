@@ -19,6 +19,7 @@ import httpx2
 import pytest
 from fastmcp import Client
 from fastmcp.client.transports import SSETransport, StreamableHttpTransport
+from mcp.types import ResourceTemplateReference
 
 import server as front_door
 import services
@@ -297,19 +298,43 @@ def sample(schema: dict[str, Any]) -> Any:
 async def test_no_tool_at_all_reaches_an_account_that_is_not_the_callers(standin: Standin, file: Path) -> None:
     standin.forget_calls()
     refused = 0
-    async with running(MCP_CALLERS_FILE=str(file), ACCOUNT_DATA_LAKE_PROFILE="laptop", TOOLSETS="all") as server:
-        async with server.session(token=token_of("nowhere")) as call:
-            for tool in await call.client.list_tools():
-                if not tool.annotations.open_world_hint:
-                    continue
-                properties = tool.input_schema["properties"]
-                needed = {name: sample(properties[name]) for name in tool.input_schema.get("required", [])}
-                for target in ({}, {"account": "production"}):
-                    answer = await call(tool.name, **needed, **target)
-                    assert answer.is_error, tool.name
-                    assert answer.error_code in ("AccountNotAllowed", "InvalidParameter"), (tool.name, answer.text)
-                    refused += answer.error_code == "AccountNotAllowed"
+    more = {"MCP_CALLERS_FILE": str(file), "ACCOUNT_DATA_LAKE_PROFILE": "laptop"}
+    async with running(TOOLSETS="all", **more) as server, server.session(token=token_of("nowhere")) as call:
+        for tool in await call.client.list_tools():
+            if not tool.annotations.open_world_hint:
+                continue
+            properties = tool.input_schema["properties"]
+            needed = {name: sample(properties[name]) for name in tool.input_schema.get("required", [])}
+            for target in ({}, {"account": "production"}):
+                answer = await call(tool.name, **needed, **target)
+                assert answer.is_error, tool.name
+                assert answer.error_code in ("AccountNotAllowed", "InvalidParameter"), (tool.name, answer.text)
+                refused += answer.error_code == "AccountNotAllowed"
     assert refused >= 20
+    assert standin.calls() == []
+
+
+async def test_resources_and_completions_are_confined_as_tools_are(
+    server: Server, standin: Standin, wire: tuple[str, str]
+) -> None:
+    template = ResourceTemplateReference(type="ref/resource", uri="secret://{account}/{region}/{name*}")
+
+    async def completed(call: Session, argument: str, **context: str) -> list[str]:
+        found = await call.client.complete(template, {"name": argument, "value": ""}, context)
+        return list(found.values)
+
+    standin.forget_calls()
+    async with server.session(*wire, token=token_of("confined")) as call:
+        assert await completed(call, "account") == ["production", "data-lake"]
+        assert await completed(call, "name", account="staging") == await completed(call, "name") == []
+        with pytest.raises(Exception, match="AccountNotAllowed"):
+            await call.client.read_resource("secret://staging/us-east-1/app/db")
+    async with server.session(*wire, token=token_of("writer")) as call:
+        assert {"production", "staging"} <= set(await completed(call, "account"))
+    async with server.session(*wire, token=token_of("revealer")) as call:
+        assert await completed(call, "name", account="production") == []
+        with pytest.raises(Exception, match="ScopeRequired"):
+            await call.client.read_resource("secret://production/us-east-1/app/db")
     assert standin.calls() == []
 
 
@@ -343,7 +368,7 @@ async def http(process: Process) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def status(http: Any, path: str, *tokens: str) -> int:
-    async with http.stream("GET" if path == "/sse" else "POST", path, headers=bearer(*tokens)) as answer:
+    async with http.stream("GET" if path.startswith("/sse") else "POST", path, headers=bearer(*tokens)) as answer:
         return int(answer.status_code)
 
 
@@ -396,7 +421,9 @@ async def test_a_streamable_http_session_belongs_to_its_caller(http: httpx2.Asyn
 
 
 @asynccontextmanager
-async def client_of(process: Process, token: str, transport: str = "http", mode: str = "auto") -> AsyncIterator[Session]:
+async def client_of(
+    process: Process, token: str, transport: str = "http", mode: str = "auto"
+) -> AsyncIterator[Session]:
     kind, path = (SSETransport, "sse") if transport == "sse" else (StreamableHttpTransport, "mcp")
     async with Client(kind(f"{process.url}/{path}", auth=token), mode=mode) as client:
         yield Session(client)
