@@ -23,7 +23,7 @@ from access.trace import MAX_ATTEMPTS, uncounted, watch
 from config import Settings
 from errors import NoCredentials, is_denial, translate
 
-MAX_CLIENTS = 128
+MAX_CLIENTS = 64
 MAX_IDENTITIES = 4096
 
 

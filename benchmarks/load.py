@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from tests.raw_sessions import SSE
+
 _VERSION = "2026-07-28"
 
 
@@ -83,3 +85,28 @@ async def run(
     started = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(concurrency)))
     return Result(calls, time.perf_counter() - started, errors, latencies)
+
+
+async def run_sse(
+    port: int, token: str, tool: str, arguments: Callable[[int], dict[str, Any]], *, concurrency: int, calls: int
+) -> Result:
+    """As `run`, over so many SSE sessions."""
+    numbers = iter(range(calls))
+    latencies: list[float] = []
+    errors = 0
+    sessions = await asyncio.gather(*(SSE.open(port, token) for _ in range(concurrency)))
+
+    async def one(session: SSE) -> None:
+        nonlocal errors
+        for number in numbers:
+            started = time.perf_counter()
+            answer = await session.call(tool, **arguments(number))
+            latencies.append(time.perf_counter() - started)
+            errors += not answer.ok
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one(session) for session in sessions))
+    seconds = time.perf_counter() - started
+    for session in sessions:
+        session.close()
+    return Result(calls, seconds, errors, latencies)

@@ -69,7 +69,7 @@ def serve(
         started()
         # A full collection stops every call, 0.7 s of them under load. What is here now stays, so none need look at it.
         gc.freeze()
-        gc.set_threshold(20_000, 50, 50)
+        gc.set_threshold(10_000, 10, 5)
 
     async def run() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload or (lambda: None))
