@@ -180,7 +180,7 @@ class AccountsService(AWSServiceBase):
             accounts=accounts, count=len(accounts), truncated=following is not None, next_token=following
         )
 
-    @tool(READ, "cloudtrail:LookupEvents")
+    @tool(READ, "cloudtrail:LookupEvents", resource="resource_name", check=_looks_up_one)
     def lookup_events(
         self,
         target: Target,

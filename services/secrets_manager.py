@@ -71,6 +71,19 @@ class SecretPlaintext(AWSModel):
     created_date: Timestamp | None = None
 
 
+class Unread(AWSModel):
+    """A secret that could not be read, and why."""
+
+    secret_id: str
+    error_code: str
+    message: str | None = None
+
+
+class SecretPlaintexts(AWSModel):
+    secrets: list[SecretPlaintext]
+    errors: list[Unread] = []
+
+
 class SecretSummary(AWSModel):
     """One row of a listing."""
 
@@ -190,6 +203,25 @@ class SecretsManagerService(AWSServiceBase):
         """
         held = read(self.client(target), secret_id, version_id, version_stage)
         return SecretPlaintext.model_validate({**held.model_dump(by_alias=True), **_shown(held, key, mask)})
+
+    @tool(REVEAL, "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", resource="secret_ids")
+    def batch_get_secret_value(
+        self, secret_ids: Annotated[list[SecretId], Field(min_length=1, max_length=20)], target: Target
+    ) -> SecretPlaintexts:
+        """Return the plaintext values of up to 20 secrets; those that cannot be read stand in errors."""
+        client, token = self.client(target), None
+        found: list[SecretPlaintext] = []
+        errors: list[Unread] = []
+        while True:
+            page = client.batch_get_secret_value(SecretIdList=secret_ids, **({"NextToken": token} if token else {}))
+            for row in page["SecretValues"]:
+                held = Held.model_validate(row)
+                members = {**held.model_dump(by_alias=True), **_shown(held, None, False)}
+                found.append(SecretPlaintext.model_validate(members))
+            errors += [Unread.model_validate(row) for row in page.get("Errors", [])]
+            token = page.get("NextToken") or None
+            if token is None:
+                return SecretPlaintexts(secrets=found, errors=errors)
 
     @tool(
         WRITE,

@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import Answer, Session, aws_environment, running
 from tests.standin import Call, Standin
 
-PATIENT, IMPATIENT = "15", "3"  # CALL_DEADLINE_SECONDS: room for all retries; and for none, where AWS never answers
+PATIENT, IMPATIENT = "15", "4"  # CALL_DEADLINE_SECONDS: room for all retries; and for none, where AWS never answers
 AT_ONCE = 40
 
 READ, WITH_TOKEN, WITHOUT_TOKEN = "describe_secret", "update_secret", "tag_secret"

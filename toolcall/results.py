@@ -64,7 +64,7 @@ def output_schema(result: type[BaseModel]) -> dict[str, Any]:
 
     Only `success` is required: clients of the TypeScript SDK 1.x hold failures against this schema too.
     """
-    schema = result.model_json_schema(mode="serialization", by_alias=False)
+    schema = result.model_json_schema(mode="validation", by_alias=False)
     properties = {
         "success": {"type": "boolean"},
         "account_id": {"type": ["string", "null"]},

@@ -58,8 +58,10 @@ async def serving(*, deadline: float, calls: int = 64, per_identity: int = 8, **
     async with running(**environment) as server:
         async with server.session() as call:
             for account in ROLES:
-                ready = await call("describe_secret", secret_id="app/db", account=account)
+                while (ready := await describe(call, account)).error_code == "DeadlineExceeded":
+                    pass  # a cold start on a busy machine may take longer than some deadlines here
                 assert not ready.is_error, ready.text
+            await until(lambda: everything_is_back(server))
         yield server
 
 
@@ -92,17 +94,18 @@ def everything_is_back(server: Server) -> bool:
 
 async def test_an_identity_that_hangs_in_all_its_places_leaves_another_identity_answered_promptly(aws: Standin) -> None:
     async with serving(deadline=6, calls=12) as server, server.session() as call:
+        aws.forget_calls()
         aws.fault("hang", account=PRODUCTION, seconds=6)
         async with anyio.create_task_group() as tasks:
             for _ in range(20):  # more than its own places, and more than there are in common
                 tasks.start_soon(describe, call, "production")
-            await until(lambda: seen(aws, "DescribeSecret", PRODUCTION) == 1 + 8)
+            await until(lambda: seen(aws, "DescribeSecret", PRODUCTION) == 8)
             begun = time.monotonic()
             for _ in range(5):
                 assert not (await describe(call, "staging")).is_error
                 assert not (await update(call, "staging")).is_error
             assert time.monotonic() - begun < PROMPT
-            assert seen(aws, "DescribeSecret", PRODUCTION) == 1 + 8
+            assert seen(aws, "DescribeSecret", PRODUCTION) == 8
             tasks.cancel_scope.cancel()
 
 
@@ -217,9 +220,10 @@ async def test_a_read_whose_client_leaves_gives_its_common_place_back_at_once(
     aws: Standin, wire: tuple[str, str]
 ) -> None:
     async with serving(deadline=8, calls=1, per_identity=1) as server, server.session() as call:
+        aws.forget_calls()
         aws.fault("hang", account=PRODUCTION, seconds=2)
         async with left_behind(server, wire, lambda call: describe(call, "production")) as leave:
-            await until(lambda: seen(aws, "DescribeSecret", PRODUCTION) == 2)
+            await until(lambda: seen(aws, "DescribeSecret", PRODUCTION))
             waiting = asyncio.create_task(describe(call, "staging"))
             await asyncio.sleep(0.1)
             assert not waiting.done()
@@ -260,9 +264,10 @@ async def test_a_queued_change_whose_client_left_is_not_run(
 ) -> None:
     log = tmp_path / "audit"
     async with serving(deadline=8, per_identity=1, AUDIT_LOG=str(log)) as server, server.session() as call:
+        aws.forget_calls()
         aws.fault("slow", operation="DescribeSecret", account=PRODUCTION, ms=800)
         first = asyncio.create_task(describe(call, "production"))
-        await until(lambda: seen(aws, "DescribeSecret", PRODUCTION) == 2)
+        await until(lambda: seen(aws, "DescribeSecret", PRODUCTION))
         async with left_behind(server, wire, lambda call: update(call, "production", "queued")) as leave:
             await until(lambda: outcomes(log, "update_secret"))
             await asyncio.sleep(0.05)
@@ -310,7 +315,7 @@ async def settled(aws: Standin) -> None:
     """Wait until no more calls arrive."""
     before, now = -1, 0
     while before != now:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.4)
         before, now = now, len(aws.calls())
 
 
@@ -335,7 +340,7 @@ async def test_abrupt_disconnects_leave_no_thread_and_no_socket_behind(aws: Stan
             return held(server.process.pid)
 
         threads, sockets = await a_round()
-        for _ in range(3):
+        for _ in range(2):
             more_threads, more_sockets = await a_round()
             assert more_threads <= threads + 2
             assert more_sockets <= sockets + 2

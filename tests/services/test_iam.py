@@ -207,8 +207,8 @@ async def test_simulation_reads_results_per_resource(canned_iam: str, call: Sess
 
 async def test_a_denial_is_explained_in_words(canned_iam: str, call: Session) -> None:
     text = (
-        "User: arn:aws:sts::111111111111:assumed-role/app/alice is not authorized to perform: s3:GetObject on resource: "
-        "arn:aws:s3:::b/k with an explicit deny in a service control policy"
+        "User: arn:aws:sts::111111111111:assumed-role/app/alice is not authorized to perform: s3:GetObject "
+        "on resource: arn:aws:s3:::b/k with an explicit deny in a service control policy"
     )
     answer = await call("explain_denial", error_message=text, **AT)
     assert answer["likely_reason"] == "a service control policy denies it explicitly"

@@ -1,0 +1,125 @@
+"""Knowing where you are: identities, the organization, and CloudTrail (canned: moto has none)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.conftest import ROLES, Session, running, session_of
+
+
+@pytest.fixture
+async def call(aws: str, wire: tuple[str, str]) -> AsyncIterator[Session]:
+    async with session_of("accounts", wire) as session:
+        yield session
+
+
+async def test_a_caller_learns_who_it_is_in_an_account(call: Session) -> None:
+    here = await call("get_caller_identity", account="staging")
+    assert (here["account"], here["name"], here["account_id"]) == ("222222222222", "staging", "222222222222")
+    assert here["arn"].endswith("assumed-role/aws-ops-target/aws-ops-default")
+    base = await call("get_caller_identity")
+    assert base["account"] == "123456789012"
+    assert "name" not in base.content
+
+
+async def test_the_organization_is_shown_with_paths_tags_and_what_is_configured(
+    aws: str, wire: tuple[str, str]
+) -> None:
+    organizations = boto3.client("organizations", region_name="us-east-1")
+    organizations.create_organization(FeatureSet="ALL")
+    root = organizations.list_roots()["Roots"][0]["Id"]
+    unit = organizations.create_organizational_unit(ParentId=root, Name="Workloads")["OrganizationalUnit"]["Id"]
+    made = organizations.create_account(
+        AccountName="shop", Email="shop@example.com", Tags=[{"Key": "Team", "Value": "x"}]
+    )
+    number = made["CreateAccountStatus"]["AccountId"]
+    organizations.move_account(AccountId=number, SourceParentId=root, DestinationParentId=unit)
+    role = f"arn:aws:iam::{number}:role/aws-ops-target"
+    async with running(TOOLSETS="accounts", ACCOUNT_SHOP_ROLE_ARN=role) as server, server.session(*wire) as call:
+        answer = await call("discover_accounts")
+    rows = {row["name"]: row for row in answer["accounts"]}
+    assert rows["shop"]["path"] == "/Root/Workloads"
+    assert rows["shop"]["tags"] == {"Team": "x"}
+    assert (rows["shop"]["configured_as"], rows["shop"]["reachable"]) == ("shop", True)
+    assert "configured_as" not in rows["master"]
+    assert answer["truncated"] is False
+
+
+EVENT = {
+    "EventId": "e-1", "EventName": "GetSecretValue", "ReadOnly": "true", "EventTime": 1795000000.0,
+    "EventSource": "secretsmanager.amazonaws.com", "Username": "aws-ops-alice",
+    "Resources": [{"ResourceType": "AWS::SecretsManager::Secret", "ResourceName": "prod/db"}],
+    "CloudTrailEvent": json.dumps(
+        {
+            "userIdentity": {
+                "arn": "arn:aws:sts::111111111111:assumed-role/aws-ops-target/aws-ops-alice",
+                "sessionContext": {"sourceIdentity": "aws-ops-alice"},
+            },
+            "sourceIPAddress": "192.0.2.1", "awsRegion": "us-east-1", "errorCode": "AccessDenied",
+        }
+    ),
+}  # fmt: skip
+ASKED: list[dict[str, Any]] = []
+
+
+class _CannedTrail(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        ASKED.append(asked)
+        answer: dict[str, Any] = {"Events": [EVENT]}
+        if "NextToken" not in asked:
+            answer["NextToken"] = "more"
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+@pytest.fixture
+def canned_trail(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _CannedTrail)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", f"http://127.0.0.1:{server.server_port}")
+    ASKED.clear()
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+async def test_cloudtrail_says_who_did_what_to_a_resource(canned_trail: None, call: Session) -> None:
+    at: dict[str, Any] = {"resource_name": "prod/db", "start_time": "2026-11-01T00:00:00Z", "account": "production"}
+    first = await call("lookup_events", **at)
+    (event,) = first["events"]
+    assert (event["event_name"], event["source_identity"], event["error_code"]) == (
+        "GetSecretValue", "aws-ops-alice", "AccessDenied",
+    )  # fmt: skip
+    assert (event["read_only"], event["resources"], event["source_ip"]) == (True, ["prod/db"], "192.0.2.1")
+    assert first["truncated"] is True
+    rest = await call("lookup_events", **at, next_token=first["next_token"])
+    assert rest["truncated"] is False
+    assert ASKED[0]["LookupAttributes"] == [{"AttributeKey": "ResourceName", "AttributeValue": "prod/db"}]
+
+
+async def test_bad_input_is_refused(call: Session) -> None:
+    for arguments in (
+        {"resource_name": "a", "username": "b"},
+        {"start_time": "yesterday"},
+        {"start_time": "2026-11-01T00:00:00"},
+        {"start_time": "2026-11-02T00:00:00Z", "end_time": "2026-11-01T00:00:00Z"},
+        {"max_results": 51},
+    ):
+        answer = await call("lookup_events", account="production", **arguments)
+        assert answer.error_code == "InvalidParameter", arguments
+    assert set(ROLES) == {"production", "staging"}

@@ -1,0 +1,309 @@
+"""A day's work with secrets and no plaintext in it: made, copied, patched, compared, rotated, rolled back, audited."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import InvalidParameter
+from runtime import logs
+from services._json_members import edit, members, value_of
+from tests.conftest import Answer, Session, boto, running, session_of
+
+AT: dict[str, Any] = {"account": "production"}
+CANARY = "canary-5f1c-Zq!7/+ü"
+
+
+@pytest.fixture
+async def call(aws: str, wire: tuple[str, str]) -> AsyncIterator[Session]:
+    async with session_of("secrets,secrets-admin", wire) as session:
+        yield session
+
+
+def value(name: str, account: str = "production", **which: str) -> str:
+    which = which or {"VersionStage": "AWSCURRENT"}
+    return str(boto("secretsmanager", account).get_secret_value(SecretId=name, **which)["SecretString"])
+
+
+def forms(text: str) -> set[str]:
+    data = text.encode()
+    return {
+        text, json.dumps(text)[1:-1], quote(text, safe=""), quote(text), data.hex(), text[::-1],
+        *(base64.b64encode(b"x" * pad + data).decode()[4:-4] for pad in range(3)),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS calls the rotation function, which makes a new current version; moto would need a real Lambda for it."""
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    def rotate_secret(backend: Any, secret_id: str, **kwargs: Any) -> str:
+        secret = backend.secrets[secret_id]
+        secret.rotation_lambda_arn = kwargs.get("rotation_lambda_arn") or secret.rotation_lambda_arn
+        secret.rotation_enabled, secret.rotation_requested, version = True, True, ""
+        if kwargs.get("rotate_immediately"):
+            made = backend.put_secret_value(
+                secret_id, f"rotated {CANARY}", None, client_request_token=None, version_stages=["AWSCURRENT"]
+            )
+            version = json.loads(made)["VersionId"]
+        return json.dumps({"ARN": secret.arn, "Name": secret.name, "VersionId": version or secret.default_version_id})
+
+    monkeypatch.setattr(SecretsManagerBackend, "rotate_secret", rotate_secret)
+
+
+@pytest.mark.usefixtures("rotation")
+async def test_a_whole_days_work_leaves_no_plaintext_anywhere(
+    aws: str, wire: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("DEBUG", "json", "stdout")
+    audit = tmp_path / "audit.log"
+    said: list[Answer] = []
+    lambda_arn = "arn:aws:lambda:us-east-1:111111111111:function:rotate"
+    settings = {"TOOLSETS": "secrets,secrets-admin", "AUDIT_LOG": str(audit), "REVEAL": "0"}
+    async with running(**settings) as server, server.session(*wire) as session:
+
+        async def work(tool: str, **arguments: Any) -> Answer:
+            answer = await session(tool, **{**AT, **arguments})
+            assert not answer.is_error, (tool, answer.content)
+            said.append(answer)
+            return answer
+
+        template = '{"user": "app",  "password": "{{generate}}", "rate": 1.10}'
+        await work("create_secret", name="day", generate={"template": template}, tags={"Team": "x"})
+        await work("update_secret", secret_id="day", secret_value=f'{{"user":"app","password":"{CANARY}","rate":1.10}}')
+        for place in ({"to_account": "staging"}, {"to_region": "eu-west-1"}):
+            await work("copy_secret", secret_id="day", with_metadata=True, **place)
+        assert (await work("compare_secrets", secret_id="day", other_account="staging"))["equal"] is True
+        await work(
+            "patch_secret",
+            secret_id="day",
+            set={"host": f"h-{CANARY}"},
+            generate_keys=["password"],
+            remove=["rate"],
+        )
+        differs = await work("compare_secrets", secret_id="day", other_account="staging")
+        assert (differs["different"], differs["missing"], differs["added"]) == (["password"], ["rate"], ["host"])
+        await work("rollback_secret", secret_id="day")
+        assert CANARY in value("day")
+        await work("configure_rotation", secret_id="day", rotation_lambda_arn=lambda_arn, automatically_after_days=30)
+        assert (await work("rotate_secret", secret_id="day"))["finished"] is True
+        await work("list_secret_versions", secret_id="day")
+        await work("audit_secrets", compare_values=True, regions=["us-east-1", "eu-west-1"])
+        await work("delete_secret", secret_id="day", account="staging", recovery_window_in_days=7)
+        await work("restore_secret", secret_id="day", account="staging")
+        names = {tool.name for tool in await session.client.list_tools()}
+    assert not names & {"get_secret_value", "batch_get_secret_value"}
+    hidden = [CANARY, *json.loads(value("day", VersionStage="AWSPREVIOUS")).values()]
+    hidden = [str(text) for text in hidden if len(str(text)) > 4]
+    places = [answer.text + json.dumps(answer.content, ensure_ascii=False) for answer in said]
+    printed = capfd.readouterr()
+    places += [audit.read_text(), printed.out, printed.err]
+    leaks = [form for text in hidden for form in forms(text) for place in places if form in place]
+    assert not leaks, f"{len(hidden)} canaries, {len(places)} places"
+
+
+async def test_a_patch_keeps_the_bytes_of_what_it_does_not_touch(call: Session) -> None:
+    text = '{\n  "user" : "a",\n  "rate": 1.10,\n  "big": 1e400\n}'
+    await call("create_secret", name="exact", secret_value=text, **AT)
+    patched = await call("patch_secret", secret_id="exact", set={"user": "b", "new": "c"}, rename={"rate": "r"}, **AT)
+    assert value("exact") == '{\n  "user" : "b",\n  "r": 1.10,\n  "big": 1e400,\n  "new": "c"\n}'
+    assert "secret_value" not in patched.content
+    assert value("exact", VersionId=patched["from_version_id"]) == text
+
+
+async def test_a_patch_of_a_version_that_moved_is_a_conflict_and_changes_nothing(
+    call: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.secretsmanager.models import SecretsManagerBackend
+
+    await call("create_secret", name="moved", secret_value='{"a": "1"}', **AT)
+    stale = await call("patch_secret", secret_id="moved", set={"a": "2"}, version_id="0" * 36, **AT)
+    assert stale.error_code == "VersionConflict"
+    assert value("moved") == '{"a": "1"}'
+    puts, sneaked = SecretsManagerBackend.put_secret_value, []
+
+    def put_and_sneak(backend: Any, *args: Any, **kwargs: Any) -> Any:
+        made = puts(backend, *args, **kwargs)
+        if not sneaked:  # somebody else writes a current version between our read and our move
+            sneaked.append(True)
+            puts(backend, "moved", '{"a": "theirs"}', None, client_request_token=None, version_stages=["AWSCURRENT"])
+        return made
+
+    monkeypatch.setattr(SecretsManagerBackend, "put_secret_value", put_and_sneak)
+    assert (await call("patch_secret", secret_id="moved", set={"a": "2"}, **AT)).error_code == "VersionConflict"
+    assert value("moved") == '{"a": "theirs"}'
+
+
+async def test_one_key_or_only_a_mask_of_a_value(call: Session) -> None:
+    await call("create_secret", name="json", secret_value='{"a": "x", "rate": 1.10, "n": null}', **AT)
+    assert (await call("get_secret_value", secret_id="json", key="rate", **AT))["secret_value"] == "1.10"
+    assert (await call("get_secret_value", secret_id="json", key="a", **AT))["secret_value"] == "x"
+    masked = await call("get_secret_value", secret_id="json", mask=True, **AT)
+    assert "secret_value" not in masked.content
+    assert masked["masked"] == {"type": "json", "length": 35, "keys": {"a": "string", "rate": "number", "n": "null"}}
+    assert (await call("get_secret_value", secret_id="json", key="none", **AT)).error_code == "InvalidParameter"
+
+
+async def test_binary_secrets_go_in_and_out(call: Session) -> None:
+    encoded = base64.b64encode(b"\x00\xff").decode()
+    await call("create_secret", name="binary", secret_binary=encoded, **AT)
+    answer = await call("get_secret_value", secret_id="binary", **AT)
+    assert (answer["secret_value"], answer["encoding"]) == (encoded, "base64")
+    await call("copy_secret", secret_id="binary", to_name="binary2", **AT)
+    assert (await call("compare_secrets", secret_id="binary", other_secret_id="binary2", **AT))["equal"] is True
+
+
+async def test_a_copy_overwrites_only_when_asked_and_never_itself(call: Session) -> None:
+    for account in ("production", "staging"):
+        await call("create_secret", name="both", secret_value=account, account=account)
+    assert (
+        await call("copy_secret", secret_id="both", to_account="staging", **AT)
+    ).error_code == "ResourceExistsException"
+    assert value("both", "staging") == "staging"
+    await call("copy_secret", secret_id="both", to_account="staging", overwrite=True, **AT)
+    assert value("both", "staging") == "production"
+    for itself in ({}, {"to_account": "production"}, {"to_region": "us-east-1"}):
+        refused = await call(
+            "copy_secret", secret_id="both", overwrite=True, **{**AT, **{"to_account": "production"}, **itself}
+        )
+        assert refused.error_code == "InvalidParameter"
+    await call("delete_secret", secret_id="both", recovery_window_in_days=7, **AT)
+    assert (await call("copy_secret", secret_id="both", to_name="x", **AT)).error_code == "InvalidRequestException"
+
+
+async def test_custom_stages_and_rollback_to_a_named_version(call: Session) -> None:
+    first = await call("create_secret", name="staged", secret_value="1", **AT)
+    second = await call("update_secret", secret_id="staged", secret_value="2", **AT)
+    at: dict[str, Any] = {"secret_id": "staged", "version_stage": "release", **AT}
+    await call("update_secret_version_stage", **at, to_version_id=first["version_id"])
+    moved = await call("update_secret_version_stage", **at, to_version_id=second["version_id"])
+    assert moved["from_version_id"] == first["version_id"]
+    stale = await call("update_secret_version_stage", **at, from_version_id=first["version_id"])
+    assert stale.error_code == "VersionConflict"
+    back = await call("rollback_secret", secret_id="staged", version_id=first["version_id"], **AT)
+    assert (back["from_version_id"], value("staged")) == (second["version_id"], "1")
+    own = await call("update_secret_version_stage", **{**at, "version_stage": "AWSCURRENT"}, to_version_id="0" * 36)
+    assert own.error_code == "InvalidParameter"
+
+
+async def test_policies_are_checked_before_they_are_put(call: Session) -> None:
+    await call("create_secret", name="guarded", secret_value="x", **AT)
+
+    def statement(effect: str, principal: Any, action: str = "secretsmanager:*", **more: Any) -> str:
+        one = {"Effect": effect, "Principal": principal, "Action": action, "Resource": "*", **more}
+        return json.dumps({"Version": "2012-10-17", "Statement": [one]})
+
+    for wrong in ("{}", "no", statement("Allow", "*"), statement("Allow", {"AWS": "*"}), statement("Deny", "*")):
+        refused = await call("put_secret_policy", secret_id="guarded", policy=wrong, **AT)
+        assert refused.error_code == "InvalidParameter", wrong
+    assert "policy" not in (await call("get_secret_policy", secret_id="guarded", **AT)).content
+    right = statement("Allow", {"AWS": "arn:aws:iam::222222222222:root"}, "secretsmanager:GetSecretValue")
+    await call("put_secret_policy", secret_id="guarded", policy=right, **AT)
+    assert (await call("get_secret_policy", secret_id="guarded", **AT))["policy"] == json.loads(right)
+    audit = await call("audit_secrets", **AT)
+    found = {row["finding"]: row for row in audit["findings"]}
+    assert "222222222222" in found["CrossAccountPolicy"]["detail"]
+    await call("delete_secret_policy", secret_id="guarded", **AT)
+    assert "policy" not in (await call("get_secret_policy", secret_id="guarded", **AT)).content
+
+
+async def test_replicas_are_named_by_region_and_unknown_regions_refused(call: Session) -> None:
+    await call("create_secret", name="spread", secret_value="x", **AT)
+    assert (await call("replicate_secret", secret_id="spread", replicas=[{"region": "mars-1"}], **AT)).is_error
+    made = await call("replicate_secret", secret_id="spread", replicas=[{"region": "eu-west-1"}], **AT)
+    assert [row["region"] for row in made["replication_status"]] == ["eu-west-1"]
+    gone = await call("remove_secret_replicas", secret_id="spread", regions=["eu-west-1"], **AT)
+    assert gone["replication_status"] == []
+
+
+BAD: list[tuple[str, dict[str, Any]]] = [
+    ("create_secret", {"name": "x", "secret_value": "a", "generate": {}}),
+    ("create_secret", {"name": "x", "generate": {"template": '{"a": "b"}'}}),
+    ("create_secret", {"name": "x", "generate": {"template": "not json {{generate}}"}}),
+    ("create_secret", {"name": "x", "generate": {"length": 0}}),
+    ("create_secret", {"name": "x", "secret_binary": "%%%"}),
+    ("patch_secret", {"secret_id": "text", "set": {"a": "b"}}),
+    ("patch_secret", {"secret_id": "object"}),
+    ("patch_secret", {"secret_id": "object", "remove": ["missing"]}),
+    ("patch_secret", {"secret_id": "object", "rename": {"a": "b"}}),
+    ("patch_secret", {"secret_id": "object", "set": {"a": "1"}, "remove": ["a"]}),
+    ("patch_secret", {"secret_id": "object", "set": {"a": "x" * 65_536}}),
+    ("compare_secrets", {"secret_id": "text"}),
+    ("rotate_secret", {"secret_id": "text"}),
+    ("rollback_secret", {"secret_id": "text"}),
+    ("configure_rotation", {"secret_id": "text", "automatically_after_days": 30}),
+    ("configure_rotation", {"secret_id": "text"}),
+]
+
+
+async def test_bad_input_is_coded_before_any_change(call: Session) -> None:
+    await call("create_secret", name="text", secret_value="plain", **AT)
+    await call("create_secret", name="object", secret_value='{"a": "1", "b": "2"}', **AT)
+    for tool, arguments in BAD:
+        extra = {"other_account": "production"} if tool == "compare_secrets" else {}
+        answer = await call(tool, **arguments, **extra, **AT)
+        assert answer.error_code == "InvalidParameter", (tool, arguments, answer.content)
+    assert (value("text"), value("object")) == ("plain", '{"a": "1", "b": "2"}')
+
+
+async def test_several_values_at_once_are_revealed_together_and_bounded(call: Session) -> None:
+    for number in range(3):
+        await call("create_secret", name=f"batch/{number}", secret_value=f"v{number}", **AT)
+    answer = await call("batch_get_secret_value", secret_ids=["batch/0", "batch/2", "batch/none"], **AT)
+    assert {row["name"]: row["secret_value"] for row in answer["secrets"]} == {"batch/0": "v0", "batch/2": "v2"}
+    assert [row["secret_id"] for row in answer["errors"]] == ["batch/none"]
+    assert (await call("batch_get_secret_value", secret_ids=["x"] * 21, **AT)).error_code == "InvalidParameter"
+
+
+async def test_metadata_is_a_resource_and_names_are_completed(call: Session) -> None:
+    from mcp.types import ResourceTemplateReference
+
+    await call("create_secret", name="res/one", secret_value=CANARY, **AT)
+    (content,) = await call.client.read_resource("secret://production/us-east-1/res/one")
+    assert json.loads(content.text)["name"] == "res/one"
+    assert CANARY not in content.text
+    uri = "secret://{account}/{region}/{name*}"
+    place = ResourceTemplateReference(type="ref/resource", uri=uri)
+    assert (await call.client.complete(place, {"name": "account", "value": "st"})).values == ["staging"]
+    chosen = {"account": "production", "region": "us-east-1"}
+    names = await call.client.complete(place, {"name": "name", "value": "res/"}, context_arguments=chosen)
+    assert names.values == ["res/one"]
+    prompts = {prompt.name for prompt in await call.client.list_prompts()}
+    assert prompts == {"rotate_leaked_credential", "promote_secret", "find_secret_drift"}
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(KEYS, JSON, max_size=6), st.sampled_from([None, 2, 4]), st.data())
+def test_an_edit_is_the_same_as_on_the_parsed_object(
+    before: dict[str, Any], indent: int | None, data: st.DataObject
+) -> None:
+    text = json.dumps(before, indent=indent, ensure_ascii=data.draw(st.booleans()))
+    assert [member.key for member in members(text)] == list(before)
+    removed = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set[str]()
+    put = data.draw(st.dictionaries(KEYS, st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=3))
+    put = {key: item for key, item in put.items() if key not in removed}
+    edited = edit(text, put=put, rename={}, remove=removed)
+    assert json.loads(edited) == {**{k: v for k, v in before.items() if k not in removed}, **put}
+    assert edit(text, put={}, rename={}, remove=[]) == text
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "[]", "x", '"a"', ""])
+def test_what_is_no_plain_object_is_not_edited(text: str) -> None:
+    with pytest.raises(InvalidParameter):
+        value_of(text, "a")
