@@ -29,10 +29,8 @@ contract: $(VENV)/.dev
 
 # Pins everything with hashes. Not part of any other target: what is committed is what is installed.
 lock: $(VENV)/.dev
-	$(BIN)/pip install --quiet uv==0.13.9
-	for name in requirements requirements-demo requirements-dev; do \
-	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
-	    --no-emit-index-url $$name.in -o $$name.txt; done
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python deploy/lock.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
