@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint types lock contract clean
+.PHONY: demo test lock contract bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python server.py --demo
@@ -31,6 +31,11 @@ contract: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
 	$(BIN)/python deploy/lock.py
+
+# Measures what a call costs and writes docs/benchmarks.md and its plot. On an idle machine; about 15 minutes.
+bench: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	$(BIN)/python -m benchmarks.run
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -58,13 +59,31 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
     """
     if unknown := set(settings.toolsets) - services.toolsets() - {"all"}:
         raise ConfigurationError(f"TOOLSETS: unknown: {', '.join(sorted(unknown))}")
-    anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
-    credentials = CredentialStore(settings)
-    key = settings.audit_hmac_key.get_secret_value() if settings.audit_hmac_key else None
-    audit = AuditTrail(settings.audit_log, key, stdout=2 if stderr else 1)
     in_flight = InFlight()
     metrics = _metrics(settings, in_flight)
-    desk = Desk(
+    anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
+    desk = _desk(
+        settings, in_flight, metrics, lambda: callers.current_caller(verifier, anonymous), stdout=2 if stderr else 1
+    )
+    gate = Gate(desk)
+    mcp = _fastmcp(settings, verifier, gate)
+    gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
+    services.add_to(mcp, desk, gate.tools)
+    return App(mcp, desk, metrics)
+
+
+def _desk(
+    settings: Settings,
+    in_flight: InFlight,
+    metrics: Metrics | None,
+    caller: Callable[[], callers.Caller],
+    *,
+    stdout: int,
+) -> Desk:
+    credentials = CredentialStore(settings)
+    key = _key(settings)
+    audit = AuditTrail(settings.audit_log, key, stdout=stdout)
+    return Desk(
         settings=settings,
         policy=Policy(settings, credentials),
         credentials=credentials,
@@ -76,10 +95,15 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
         reveals=RateLimit(settings.reveal_limit_per_minute, "reveals"),
         in_flight=in_flight,
         observe=metrics.observe if metrics is not None else lambda _record: None,
-        caller=lambda: callers.current_caller(verifier, anonymous),
+        caller=caller,
     )
-    gate = Gate(desk)
+
+
+def _fastmcp(settings: Settings, verifier: callers.CallerVerifier | None, gate: Gate) -> FastMCP[Any]:
     fastmcp.settings.telemetry_mode = "off"  # its spans would carry what clients send
+    key = _key(settings)
+    # A question's state returns to whichever replica gets the answer, so the key is the shared one.
+    shared = RequestStateSecurity(keys=[sha256(f"request state {key}".encode()).digest()]) if key else None
     mcp: FastMCP[Any] = FastMCP(
         "aws-ops",
         version=VERSION,
@@ -88,16 +112,15 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
         middleware=[gate],
         mask_error_details=True,
         on_duplicate="error",
-        # A question's state returns to whichever replica gets the answer, so the key is the shared one.
-        request_state_security=RequestStateSecurity(keys=[sha256(f"request state {key}".encode()).digest()])
-        if key
-        else None,
+        request_state_security=shared,
     )
-    gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
-    services.add_to(mcp, desk, gate.tools)
     # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
     mcp._mcp_server.get_tool_input_schema = lambda _name: None
-    return App(mcp, desk, metrics)
+    return mcp
+
+
+def _key(settings: Settings) -> str | None:
+    return settings.audit_hmac_key.get_secret_value() if settings.audit_hmac_key else None
 
 
 def _metrics(settings: Settings, in_flight: InFlight) -> Metrics | None:
