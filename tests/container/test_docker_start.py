@@ -124,7 +124,7 @@ def test_the_container_does_not_run_as_root(start: Any, project: Path) -> None:
     done = start(uid=0)
     assert "user=\n" in start.log.read_text()
     assert "10001" in done.stderr
-    assert "HOST_UID" not in (project / ".env").read_text()
+    assert "\nHOST_UID=" not in (project / ".env").read_text()
 
 
 @pytest.mark.parametrize(
