@@ -85,28 +85,42 @@ def served(running: Running, concurrency: int, calls: int, *, sse: bool = False,
     return result
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """A server, over one of its transports."""
+
+    name: str
+    running: Running
+    sse: bool = False
+
+    def compete(self, concurrency: int, calls: int, measured: Measured) -> None:
+        """Make so many calls; note rate, median, and the processor's time for one."""
+        before = self.running.processor_seconds
+        result = served(self.running, concurrency, calls, sse=self.sse)
+        measured.add(f"{self.name}: processor at {concurrency}", (self.running.processor_seconds - before) / calls)
+        measured.add(f"{self.name}: rate at {concurrency}", result.rate)
+        measured.add(f"{self.name}: median at {concurrency}", result.median)
+
+
 def measure_calls(plan: Plan, aws: Standin, folder: Path, measured: Measured) -> None:
     """Throughput and latency by concurrency, over each server and raw boto3 in turns."""
     with our_server(aws, folder) as ours, minimal_server(aws) as minimal:
-        contestants: dict[str, Callable[[int, int], Any]] = {
-            "ours": lambda concurrency, calls: served(ours, concurrency, calls),
-            "minimal": lambda concurrency, calls: served(minimal, concurrency, calls),
-            "ours, SSE": lambda concurrency, calls: served(ours, concurrency, calls, sse=True),
-        }
-        for contestant in contestants.values():
-            contestant(64, 300)
+        contestants = [
+            Contestant("ours", ours),
+            Contestant("minimal", minimal),
+            Contestant("ours, SSE", ours, sse=True),
+        ]
+        for contestant in contestants:
+            served(contestant.running, 64, 300, sse=contestant.sse)
         for number in range(plan.rounds):
             for concurrency in CALLS:
                 calls = plan.calls(concurrency)
-                names = list(contestants)
-                for name in names[number % 3 :] + names[: number % 3]:
-                    result = contestants[name](concurrency, calls)
-                    measured.add(f"{name}: rate at {concurrency}", result.rate)
-                    measured.add(f"{name}: median at {concurrency}", result.median)
+                for contestant in contestants[number % 3 :] + contestants[: number % 3]:
+                    contestant.compete(concurrency, calls, measured)
                 raw = raw_boto3(aws, concurrency, calls)
                 measured.add(f"boto3: rate at {concurrency}", raw["rate"])
                 measured.add(f"boto3: median at {concurrency}", raw["median"])
-            for name in (*contestants, "boto3"):
+            for name in ("ours", "minimal", "ours, SSE", "boto3"):
                 added = measured.figures[f"{name}: median at 1"][-1] - LATENCY_MS / 1000
                 measured.add(f"{name}: added at 1", added)
 
