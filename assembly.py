@@ -49,6 +49,12 @@ class App:
     mcp: FastMCP[Any]
     desk: Desk
     metrics: Metrics | None
+    unauthenticated: RefusalLog
+
+    def flush(self) -> None:
+        """Write down what is still to be summarised, when nothing more will come."""
+        self.unauthenticated.flush()
+        self.desk.refusals.flush()
 
 
 def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None, stderr: bool = False) -> App:
@@ -69,7 +75,7 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
     mcp = _fastmcp(settings, verifier, gate)
     gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
     services.add_to(mcp, desk, gate.tools)
-    return App(mcp, desk, metrics)
+    return App(mcp, desk, metrics, RefusalLog(desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE))
 
 
 def _desk(
@@ -150,7 +156,7 @@ def web_app(settings: Settings, authentication: Authentication | None) -> tuple[
         allowed_hosts=[*settings.allowed_hosts, settings.host],
         allowed_origins=list(settings.allowed_origins),
         sse_max_streams=settings.sse_max_streams,
-        refused=RefusalLog(app.desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE).write_unauthenticated,
+        refused=app.unauthenticated.write_unauthenticated,
         replica_name=settings.replica_name,
         ready=Readiness(app.desk.in_flight, app.desk.credentials.base_credentials_resolve, app.desk.audit.check),
     )

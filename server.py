@@ -52,6 +52,7 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
             print(greeting(url), flush=True)
 
     serve(web, listener, app.desk.in_flight, started, authentication.reload if authentication else None)
+    app.flush()
     return 0
 
 
@@ -62,6 +63,7 @@ def serve_stdio(settings: Settings) -> int:
     app.desk.audit.open()
     _warn(settings)
     app.mcp.run(transport="stdio", show_banner=False)
+    app.flush()
     return 0
 
 
@@ -109,10 +111,10 @@ def audit_verify(path: str) -> int:
     settings = config.load()
     if settings.audit_hmac_key is None:
         raise ConfigurationError("AUDIT_HMAC_KEY: set it to the key that the trail was written with")
-    value = sys.stdin.read().removesuffix("\n")
+    value = sys.stdin.buffer.read().decode(errors="replace")
     count = 0
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8", errors="replace") as lines:
             for record, names in lines_that_touched(value, settings.audit_hmac_key.get_secret_value(), lines):
                 shown = [str(record.get(name)) for name in ("ts", "request_id", "caller", "tool", "account", "outcome")]
                 print(*shown, ",".join(names))

@@ -7,6 +7,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ class AuditTrail:
     """Appends lines to a file, or to an open descriptor for `stdout`.
 
     Each line goes out in one write. A file that was renamed away is opened anew under its name before the next line,
-    so that rotation by an outside tool loses none.
+    so that rotation by an outside tool loses none. After a time in which none could be written, the first says how
+    many were lost.
     """
 
     def __init__(self, destination: str, hmac_key: str | None, *, stdout: int = 1) -> None:
@@ -31,7 +33,7 @@ class AuditTrail:
         self._hmac = hmac.new((hmac_key or secrets.token_hex(32)).encode(), digestmod=hashlib.sha256)
         self._lock = threading.Lock()
         self._torn = False
-        self.healthy = True
+        self._down, self._lost = False, 0
 
     def open(self) -> None:
         """Write the first line.
@@ -50,15 +52,14 @@ class AuditTrail:
         Raises:
             AuditUnavailable: it could not be written whole.
         """
-        text = json.dumps({"ts": _now(), **record}, ensure_ascii=False, separators=(",", ":"), default=str)
-        line = text.translate(_LINE_BREAKS).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
             try:
-                self._write_whole(line)
+                self._reopen_if_moved()
+                self._resume()
+                self._write_whole(_line(record))
             except OSError:
-                self.healthy = False
+                self._down, self._lost = True, self._lost + 1
                 raise _unavailable() from None
-            self.healthy = True
 
     def require(self) -> None:
         """Refuse what must not happen unrecorded.
@@ -70,24 +71,30 @@ class AuditTrail:
             raise _unavailable()
 
     def check(self) -> bool:
-        """Tell whether the trail can be written; tries it where the last line failed."""
-        if not self.healthy:
+        """Tell whether the trail can be written: tries it where the last line failed, or the file has moved."""
+        with self._lock:
             try:
-                self.write({"event": "audit_resumed"})
-            except AuditUnavailable:
+                if self._reopen_if_moved():
+                    self._write_whole(_line({"event": "audit_continued"}))
+                self._resume()
+            except OSError:
+                self._down = True
                 return False
         return True
 
-    def fingerprint(self, value: Any) -> dict[str, Any]:
-        """Return what the trail says of a submitted value: its length and a keyed HMAC."""
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    def fingerprint(self, text: str) -> dict[str, Any]:
+        """Return what the trail says of a submitted text: its length and a keyed HMAC."""
         data = text.encode("utf-8", "surrogatepass")
         keyed = self._hmac.copy()  # hmac.digest() gives the interpreter's lock away, which costs 0.2 ms under load
         keyed.update(data)
         return {"length": len(data), "hmac": keyed.hexdigest()}
 
+    def _resume(self) -> None:
+        if self._down:
+            self._write_whole(_line({"event": "audit_resumed", "lost": self._lost}))
+            self._down, self._lost = False, 0
+
     def _write_whole(self, line: bytes) -> None:
-        self._reopen_if_moved()
         if self._torn:  # a line was cut by a full disk; what follows it starts on a line of its own
             line = b"\n" + line
         written = os.write(self._fd, line)
@@ -97,14 +104,15 @@ class AuditTrail:
             written = os.write(self._fd, line)
         self._torn = False
 
-    def _reopen_if_moved(self) -> None:
+    def _reopen_if_moved(self) -> bool:
+        """Open the file where it is not the one that is open; tell whether that was so."""
         if self._path is None:
-            return
+            return False
         if self._fd >= 0:
             try:
                 there = os.stat(self._path)
                 if (there.st_dev, there.st_ino) == self._opened:
-                    return
+                    return False
             except FileNotFoundError:
                 pass
             os.close(self._fd)
@@ -112,6 +120,25 @@ class AuditTrail:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         here = os.fstat(self._fd)
         self._opened = (here.st_dev, here.st_ino)
+        self._torn = stat.S_ISREG(here.st_mode) and _ends_torn(self._path, here.st_size)
+        return True
+
+
+def _ends_torn(path: str, size: int) -> bool:
+    """Tell whether a file's last line has no end, as a crash or a full disk leaves it."""
+    if size == 0:
+        return False
+    try:
+        with open(path, "rb") as file:
+            file.seek(size - 1)
+            return file.read(1) != b"\n"
+    except OSError:  # it may be written and not read; an empty line harms nobody
+        return True
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"ts": _now(), **record}, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.translate(_LINE_BREAKS).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _unavailable() -> AuditUnavailable:

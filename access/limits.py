@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -13,14 +14,17 @@ _MAX_CALLERS = 10_000
 
 
 class RateLimit:
-    """So many calls a minute for each caller, and no more at once than a minute's worth."""
+    """So many calls a minute for each caller, and no more at once than a minute's worth.
+
+    Who is refused has used nothing up, so that waiting as long as told is always enough.
+    """
 
     def __init__(self, per_minute: int, what: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute, self._what, self._clock = per_minute, what, clock
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CALLERS)
 
-    def take(self, caller: str) -> None:
-        """Count one call.
+    def take(self, caller: str, cost: int = 1) -> None:
+        """Count one call. One that costs more than is left may overdraw, and the next waits for that as well.
 
         Raises:
             RateLimited: it is one too many; `retry_after` says in how many seconds it would not be.
@@ -29,10 +33,10 @@ class RateLimit:
         tokens, since = self._buckets.get(caller, (float(self._per_minute), now))
         tokens = min(float(self._per_minute), tokens + (now - since) * self._per_minute / 60)
         if tokens < 1:
-            wait = round((1 - tokens) * 60 / self._per_minute, 1)
+            wait = math.ceil((1 - tokens) * 600 / self._per_minute) / 10
             raise RateLimited(
                 f"More than {self._per_minute} {self._what} a minute.",
                 next_step=f"Retry in {wait} s.",
-                retry_after=max(wait, 0.1),
+                retry_after=wait,
             )
-        self._buckets[caller] = (tokens - 1, now)
+        self._buckets[caller] = (tokens - cost, now)

@@ -10,8 +10,12 @@ from access.audit import AuditTrail
 
 
 def lines_that_touched(value: str, key: str, lines: Iterable[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Yield each audit record in which an argument had this value, with the arguments' names."""
-    sought = AuditTrail("stdout", key).fingerprint(value)
+    """Yield each audit record in which an argument, or a part of one, had this value, with the arguments' names.
+
+    A line's end after the value, as `echo` puts it there, may be the value's own or not: both are sought.
+    """
+    trail = AuditTrail("stdout", key)
+    sought = [trail.fingerprint(spelling) for spelling in (value, value.removesuffix("\n"))]
     for line in lines:
         try:
             record = json.loads(line)
@@ -20,5 +24,13 @@ def lines_that_touched(value: str, key: str, lines: Iterable[str]) -> Iterator[t
         if not isinstance(record, dict) or record.get("event") != "audit":
             continue
         arguments = record.get("arguments") or {}
-        if names := [name for name, fingerprint in arguments.items() if fingerprint == sought]:
+        if names := [name for name, said in arguments.items() if _holds(said, sought)]:
             yield record, names
+
+
+def _holds(said: Any, sought: list[dict[str, Any]]) -> bool:
+    """Tell whether what the trail says of an argument has a sought fingerprint in it, however deep."""
+    if said in sought:
+        return True
+    parts = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return any(_holds(part, sought) for part in parts)

@@ -112,7 +112,7 @@ class S3Service(AWSServiceBase):
             next_token=page.get("NextContinuationToken"),
         )
 
-    @tool(READ, "s3:GetObject", resource="key")
+    @tool(READ, "s3:GetObject", resource="bucket/key")
     def head_object(
         self, bucket: BucketName, key: ObjectKey, target: Target, version_id: ObjectVersion | None = None
     ) -> ObjectHead:
@@ -120,7 +120,7 @@ class S3Service(AWSServiceBase):
         answer = self.client(target).head_object(Bucket=bucket, Key=key, **_version(version_id))
         return ObjectHead.model_validate(own(answer, Bucket=bucket, Key=key))
 
-    @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", resource="key")
+    @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", resource="bucket/key")
     def get_object(
         self,
         bucket: BucketName,
@@ -148,7 +148,7 @@ class S3Service(AWSServiceBase):
         }  # fmt: skip
         return ObjectContent.model_validate(own(answer, **members))
 
-    @tool(WRITE, "s3:PutObject", resource="key", destructive=True, idempotent=True, check=_has_one_body)
+    @tool(WRITE, "s3:PutObject", resource="bucket/key", destructive=True, idempotent=True, check=_has_one_body)
     def put_object(
         self,
         bucket: BucketName,
@@ -171,7 +171,7 @@ class S3Service(AWSServiceBase):
         answer = self.client(target).put_object(**request)
         return WrittenObject.model_validate(own(answer, Bucket=bucket, Key=key))
 
-    @tool(WRITE, "s3:GetObject", "s3:PutObject", resource="key", destructive=True, idempotent=True)
+    @tool(WRITE, "s3:GetObject", "s3:PutObject", resource="to_bucket/to_key", destructive=True, idempotent=True)
     def copy_object(
         self,
         bucket: BucketName,
@@ -190,7 +190,7 @@ class S3Service(AWSServiceBase):
         return WrittenObject.model_validate(result)
 
     @tool(
-        WRITE, "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetBucketVersioning", resource="key",
+        WRITE, "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetBucketVersioning", resource="bucket/key",
         destructive=True, idempotent=True, destroys_if=_names_a_version,
     )  # fmt: skip
     def delete_object(
@@ -242,7 +242,7 @@ class S3Service(AWSServiceBase):
         following = _pack(page["NextKeyMarker"], page["NextVersionIdMarker"]) if page["IsTruncated"] else None
         return ObjectVersions(versions=rows, count=len(rows), truncated=following is not None, next_token=following)
 
-    @tool(WRITE, "s3:GetObjectVersion", "s3:PutObject", resource="key", destructive=True)
+    @tool(WRITE, "s3:GetObjectVersion", "s3:PutObject", resource="bucket/key", destructive=True)
     def restore_object_version(
         self, bucket: BucketName, key: ObjectKey, version_id: ObjectVersion, target: Target
     ) -> WrittenObject:
@@ -252,7 +252,7 @@ class S3Service(AWSServiceBase):
         result = own(answer["CopyObjectResult"], VersionId=answer.get("VersionId"), Bucket=bucket, Key=key)
         return WrittenObject.model_validate(result)
 
-    @tool(REVEAL, "s3:GetObject", resource="key")
+    @tool(REVEAL, "s3:GetObject", resource="bucket/key")
     def presign_object(
         self,
         bucket: BucketName,

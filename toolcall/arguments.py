@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -42,6 +42,7 @@ class Arguments:
             fields["confirm"] = (Annotated[str | None, Field(description="From the plan", max_length=1024)], None)
         self._model = create_model(method.__name__, __config__=_CONFIG, **fields)
         self.schema = lean_schema(self._model)
+        self.names = tuple(self._model.model_fields)
 
     def parse(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Return the method's keyword arguments.
@@ -53,8 +54,8 @@ class Arguments:
         try:
             parsed = self._model.model_validate(dict(raw))
         except ValidationError as error:
-            raise _invalid(error, list(self._model.model_fields)) from None
-        values = {name: getattr(parsed, name) for name in self._model.model_fields}
+            raise _invalid(error, self.names) from None
+        values = {name: getattr(parsed, name) for name in self.names}
         for name, prefix in self._targets.items():
             values[name] = Target(**{field: values.pop(prefix + field) for field in Target.model_fields})
         return values
@@ -108,7 +109,7 @@ def _lean(schema: Any, defs: Mapping[str, Any]) -> Any:
     }
 
 
-def _invalid(error: ValidationError, names: list[str]) -> InvalidParameter:
+def _invalid(error: ValidationError, names: Sequence[str]) -> InvalidParameter:
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = problem["loc"][0] if problem["loc"] else None
     if problem["type"] == "extra_forbidden":

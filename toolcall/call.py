@@ -76,6 +76,11 @@ class Call:
             return None, None
         return grant.account or self.account_id or grant.identity.account_id, grant.region
 
+    def foretell(self) -> dict[str, Any]:
+        """Return the line that stands in the trail before a plaintext value is asked for: no outcome is known yet."""
+        said = {"request_id": self.request_id, "caller": self.caller.name, "tool": self.name, "resource": self.resource}
+        return {"event": "audit_reveal", **said}
+
     def record(self, outcome: str, *, decision: str, rule: str, error_code: str | None = None) -> dict[str, Any]:
         """Return the call's audit line."""
         grant = self.main_grant

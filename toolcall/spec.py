@@ -21,7 +21,8 @@ class ToolSpec:
     Attributes:
         scope: What a caller needs at least.
         actions: The IAM actions that the target role needs; they feed the README's policies and `--check`.
-        resource: The argument that names the resource, for the audit trail.
+        resource: The argument that names the resource, for the audit trail; several, joined by "/", where one
+            alone does not ("bucket/key").
         destructive: Whether it can overwrite or remove something (MCP's destructiveHint).
         idempotent: Whether repeating it with the same arguments changes nothing more (MCP's idempotentHint).
         open_world: Whether it reaches AWS at all.
@@ -57,9 +58,27 @@ class ToolSpec:
         deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
         return json.dumps({"Version": "2012-10-17", "Statement": [allow if self.actions else deny]})
 
+    def resource_of(self, arguments: Mapping[str, Any]) -> str | None:
+        """The resource as a call's arguments name it; a list's names with commas between."""
+        if self.resource is None:
+            return None
+        parts = [_as_text(arguments.get(name)) for name in self.resource.split("/")]
+        return None if None in parts else "/".join(filter(None, parts))
+
+    def reveals_of(self, arguments: Mapping[str, Any]) -> int:
+        """How many plaintext values a call asks for: as many as it names resources."""
+        named = arguments.get(self.resource or "")
+        return len(named) if isinstance(named, list) else 1
+
     def scope_of(self, arguments: Mapping[str, Any]) -> Scope:
         """The scope that a call with these raw arguments needs."""
         return DESTROY if self.destroys_if is not None and self.destroys_if(arguments) else self.scope
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return value if isinstance(value, str) else None
 
 
 def tool(

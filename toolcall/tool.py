@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -32,16 +33,18 @@ from errors import (
     is_missing,
     translate,
 )
+from toolcall import fingerprints
 from toolcall.arguments import Arguments, description
 from toolcall.call import Call
 from toolcall.consent import Consent
 from toolcall.desk import Desk
 from toolcall.results import output_schema, result_model
 from toolcall.scrub import scrub
-from toolcall.spec import DESTROY, REVEAL, ToolSpec
+from toolcall.spec import DESTROY, READ, REVEAL, ToolSpec
 
 log = logging.getLogger("aws_ops.calls")
 T = TypeVar("T")
+_LIKE_A_NAME = re.compile(r"[\w+=,.@:/!*-]{1,2048}", re.ASCII)
 _NOT_PART_OF_THE_ACT = {*Target.model_fields, "confirm"}  # the grants stand for the first four
 
 
@@ -94,50 +97,64 @@ class ServiceTool(Tool):
                 if isinstance(answer, InputRequiredResult):
                     note(call, "asked", None)
                     return InputRequiredToolResult(answer)
-                note(call, "success", None)
-                return _success(call, answer)
+                result = _success(call, answer)
+                note(call, "success", None, required=call.scope is REVEAL)
+                return result
             except anyio.get_cancelled_exc_class():
                 note(call, "cancelled", None)
                 raise
             except Exception as error:
+                call.arguments = call.arguments or fingerprints.of_unchecked(
+                    self._desk.audit, call.raw, self._arguments.names
+                )
                 return refuse(call, error)
 
     async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
         self._admit(call)
         values = self._arguments.parse(call.raw)
+        call.resource = self._spec.resource_of(call.raw)
         call.secrets = tuple(_secrets_in(values))
         if self._spec.check is not None:
             self._spec.check(values)
-        call.arguments = self._fingerprints(values)
+        said = fingerprints.of_checked(self._desk.audit, values)
+        call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
         for target in values.values():
             if isinstance(target, Target):
                 call.grant(target)
+        if call.scope is not READ:
+            self._desk.audit.require()
         if call.scope is DESTROY:
-            question = await self._ask(call, values, confirm)
+            question = await self._ask(call, values, said, confirm)
             if question is not None:
                 return question
         if call.scope.changes:
             self._desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
         elif call.scope is REVEAL:
-            self._desk.audit.require()
+            self._desk.reveals.take(call.caller.name, self._spec.reveals_of(call.raw))
+            self._desk.audit.write(call.foretell())
         return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
 
     def _admit(self, call: Call) -> None:
         """What is decided before the arguments are looked at."""
         desk = self._desk
         desk.in_flight.refuse_when_draining()
-        call.resource = _text(call.raw.get(self._spec.resource)) if self._spec.resource else None
+        # Unchecked, it may be anything that was put in the wrong place; only what looks like a name is written down.
+        named = self._spec.resource_of(call.raw)
+        call.resource = named if named and _LIKE_A_NAME.fullmatch(named) else None
         desk.policy.require_scope(call.caller, call.scope)
         desk.calls.take(call.caller.name)
-        if call.scope is REVEAL:
-            desk.reveals.take(call.caller.name)
 
-    async def _ask(self, call: Call, values: dict[str, Any], confirm: str | None) -> InputRequiredResult | None:
-        """Return None where the irreversible act is confirmed, else the question to the client's user."""
+    async def _ask(
+        self, call: Call, values: dict[str, Any], said: dict[str, Any], confirm: str | None
+    ) -> InputRequiredResult | None:
+        """Return None where the irreversible act is confirmed, else the question to the client's user.
+
+        An argument left out and its default spelled out are one act, so the act has all that is `said` of the values.
+        """
         if self._plan is None:
             raise InternalError("This act has no plan, so it cannot be confirmed.")
-        arguments = {name: value for name, value in call.arguments.items() if name not in _NOT_PART_OF_THE_ACT}
+        arguments = {name: value for name, value in said.items() if name not in _NOT_PART_OF_THE_ACT}
         consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), confirm)
         consent.refuse_early()
         wanted = {name: values[name] for name in inspect.signature(self._plan).parameters}
@@ -171,22 +188,6 @@ class ServiceTool(Tool):
             in_thread, identity=main.identity, deadline=call.trace.deadline, shield=shield
         )
 
-    def _fingerprints(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What the trail says of each argument given: its name; a text only as length and keyed HMAC."""
-        flat: dict[str, Any] = {}
-        for name, value in values.items():
-            flat |= value.model_dump() if isinstance(value, Target) else {name: value}
-        return {name: self._fingerprint(value) for name, value in flat.items() if value is not None}
-
-    def _fingerprint(self, value: Any) -> Any:
-        if isinstance(value, (bool, int)):
-            return value
-        if isinstance(value, BaseModel):
-            return {name: self._fingerprint(item) for name, item in value if item is not None}
-        if isinstance(value, dict) and any(isinstance(item, SecretStr) for item in value.values()):
-            return [self._fingerprint(item) for item in value.values()]
-        return self._desk.audit.fingerprint(value.get_secret_value() if isinstance(value, SecretStr) else value)
-
 
 def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
@@ -197,19 +198,25 @@ def refuse(call: Call, error: Exception) -> ToolResult:
     return _failure(call, failure)
 
 
-def note(call: Call, outcome: str, error_code: str | None) -> None:
-    """Write the call's outcome line; several refusals in a row may share one."""
+def note(call: Call, outcome: str, error_code: str | None, *, required: bool = False) -> None:
+    """Write the call's outcome line; several refusals in a row may share one.
+
+    Raises:
+        AuditUnavailable: it was required, and could not be written.
+    """
     refused = outcome == "refused" and error_code is not None
     rule = str(error_code) if refused else f"scope:{call.scope}"
     record = call.record(outcome, decision="deny" if refused else "allow", rule=rule, error_code=error_code)
-    call.desk.observe(record)
     try:
         if refused:
             call.desk.refusals.write(f"caller {call.caller.name}", record)
         else:
             call.desk.audit.write(record)
     except AuditUnavailable:
+        if required:
+            raise
         log.error("an audit line was lost", extra={"request_id": call.request_id, "tool": call.name})
+    call.desk.observe(record)
 
 
 def _failure_of(call: Call, error: Exception) -> AWSOpsError:
@@ -264,7 +271,3 @@ def _secrets_in(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from _secrets_in(item)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -207,10 +207,12 @@ async def test_a_tool_out_of_scope_is_not_listed_and_calling_it_is_scope_require
     server: Server, standin: Standin, wire: tuple[str, str], name: str
 ) -> None:
     standin.forget_calls()
-    scope_of = {tool.name: tool.spec.scope.value for tool in services.tools(server.app.desk)}
+    tools = list(services.tools(server.app.desk))
+    scope_of = {tool.name: tool.spec.scope.value for tool in tools}
     assert scope_of.items() >= SEED.items()
     async with server.session(*wire, token=token_of(name)) as call:
-        assert await tools_of(call) == {tool for tool, scope in scope_of.items() if scope in CALLERS[name]}
+        # One that is irreversible for some arguments is of use to whoever may do either.
+        assert await tools_of(call) == {tool.name for tool in tools if tool.spec.scopes & set(CALLERS[name])}
         for tool in [tool for tool, scope in scope_of.items() if scope not in CALLERS[name]]:
             answer = await call(tool, secret_id="app/db", account="production")
             assert (answer.error_code, answer.is_error) == ("ScopeRequired", True), tool

@@ -1,0 +1,49 @@
+"""What the audit trail says of a call's arguments: names, and of each value no more than length and keyed HMAC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from access.audit import AuditTrail
+from access.identity import Target
+
+# A list or object of more parts is one fingerprint, so that no line grows without bound.
+_MOST_PARTS = 100
+
+
+def of_checked(audit: AuditTrail, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of checked arguments. Numbers and flags stand as they are: no secret is of such a type."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= value.model_dump() if isinstance(value, Target) else {name: value}
+    return {name: _said(audit, value) for name, value in flat.items() if value is not None}
+
+
+def of_unchecked(audit: AuditTrail, raw: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Return what is said of arguments that were refused: the known ones, and not even a number as it is."""
+    return {name: audit.fingerprint(_text(raw[name])) for name in names if raw.get(name) is not None}
+
+
+def _said(audit: AuditTrail, value: Any) -> Any:
+    """Each part of a list, each key and value of an object, has a fingerprint of its own: a value can be looked for."""
+    if isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, BaseModel):
+        return {name: _said(audit, item) for name, item in value if item is not None}
+    if isinstance(value, (list, tuple)) and len(value) <= _MOST_PARTS:
+        return [_said(audit, item) for item in value]
+    if isinstance(value, dict) and len(value) <= _MOST_PARTS:
+        return [[audit.fingerprint(key), _said(audit, item)] for key, item in value.items()]
+    return audit.fingerprint(_text(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_text)
