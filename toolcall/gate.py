@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fastmcp.server.dependencies import get_context
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import Tool, ToolResult
 from mcp.types import CallToolRequestParams, ListToolsRequest
 
-from errors import InvalidParameter
+from errors import InvalidParameter, RateLimited
 from toolcall.call import Call
 from toolcall.desk import Desk
 from toolcall.spec import READ, ToolSpec
@@ -41,5 +42,9 @@ class Gate(Middleware):
         if context.message.name in self.tools:
             return await call_next(context)
         # The name is not repeated anywhere: a secret may stand where a name belongs.
-        call = Call(self._desk, "unknown", _NO_TOOL, {}, "unknown")
+        call = Call(self._desk, "unknown", _NO_TOOL, {}, get_context().transport or "in-process")
+        try:
+            self._desk.calls.take(call.caller.name)
+        except RateLimited as limited:
+            return refuse(call, limited)
         return refuse(call, InvalidParameter("No tool of that name exists here.", next_step="List the tools."))
