@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 REFUSAL_LINES_PER_MINUTE, UNAUTHENTICATED_LINES_PER_MINUTE = 100, 20
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 INSTRUCTIONS = """AWS operations across accounts. Every AWS tool takes, optionally: `account` (a configured name, see \
 list_accounts), `profile`, `role_arn`, `region`. Priority: profile > role_arn > the server's default credentials. An \
 answer names the account_id and region it came from. Lists say `truncated`; pass `next_token` to go on. A failure has \
@@ -143,13 +142,8 @@ def web_app(settings: Settings, authentication: Authentication | None) -> tuple[
     Raises:
         ConfigurationError: it would stand open, or a part of the configuration cannot be used.
     """
+    settings.require_callers()
     verifier = authentication.verifier if authentication is not None else None
-    if verifier is None and not settings.allow_anonymous:
-        raise ConfigurationError(
-            "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
-        )
-    if verifier is None and settings.host not in LOOPBACK:
-        raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
     app = build(settings, verifier=verifier)
     web = build_app(
         app.mcp,

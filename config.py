@@ -31,6 +31,7 @@ ACCOUNT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
 _ACCOUNT_VARIABLE = re.compile(r"ACCOUNT_([A-Za-z0-9_]+?)_(ROLE_ARN|PROFILE|REGION|EXTERNAL_ID)")
 _PLACEHOLDER_TOKEN = re.compile(r"(?i)\s*<?((change|replace)[-_ ]?(me|this)|your[-_ ]|dev-token|placeholder)")
 MIN_TOKEN_LENGTH = 16
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _split(value: Any) -> Any:
@@ -166,6 +167,21 @@ class Settings(BaseModel):
     @property
     def accounts_by_name(self) -> dict[str, Account]:
         return {account.name: account for account in self.accounts}
+
+    def require_callers(self) -> None:
+        """Refuse what would serve HTTP to anyone.
+
+        Raises:
+            ConfigurationError: nothing tells callers apart, and no loopback bind makes up for it.
+        """
+        if self.auth_token or self.callers_file or self.jwt_issuer:
+            return
+        if not self.allow_anonymous:
+            raise ConfigurationError(
+                "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
+            )
+        if self.host not in LOOPBACK:
+            raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
 
     def role_is_allowed(self, role_arn: str) -> bool:
         """Tell whether a role may be assumed: ALLOWED_ROLE_ARNS, else the configured accounts' roles, else any."""

@@ -11,18 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import config
-from access import callers, doctor
-from access.authentication import authentication_of
-from access.credentials import CredentialStore
-from access.identity import Target
-from access.policy import Policy
-from access.verify import lines_that_touched
-from assembly import build, web_app
 from config import Settings
 from errors import ConfigurationError
-from runtime import logs
-from runtime.serve import address_of, listen, serve
 
+# Further imports stand in the functions: a broken configuration is told before fastmcp takes its second to import.
 log = logging.getLogger("aws_ops.server")
 
 
@@ -30,19 +22,27 @@ def __getattr__(name: str) -> Any:
     """Build the app when `server.mcp` is asked for, so that importing this module reads and touches nothing."""
     if name != "mcp":
         raise AttributeError(name)
+    from assembly import build
+
     globals()["mcp"] = built = build(config.load()).mcp
     return built
 
 
 def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None) -> int:
     """Serve SSE, Streamable HTTP and the probes until a signal; `greeting` is printed once it listens."""
+    settings.require_callers()
+    from access.authentication import authentication_of
+    from assembly import web_app
+    from runtime import logs
+    from runtime.serve import address_of, listen, serve
+
     logs.configure(settings.log_level, settings.log_format, "stdout")
     authentication = authentication_of(settings)
     app, web = web_app(settings, authentication)
-    app.desk.audit.open()
     listener = listen(settings.host, settings.port)
     if app.metrics is not None and settings.metrics_port is not None:
         app.metrics.serve(settings.host, settings.metrics_port)
+    app.desk.audit.open()
     _warn(settings)
     url = address_of(listener)
 
@@ -58,6 +58,9 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
 
 def serve_stdio(settings: Settings) -> int:
     """Serve one local client over stdin and stdout; everything else that is printed goes to stderr."""
+    from assembly import build
+    from runtime import logs
+
     logs.configure(settings.log_level, settings.log_format, "stderr")
     app = build(settings, stderr=True)
     app.desk.audit.open()
@@ -69,6 +72,10 @@ def serve_stdio(settings: Settings) -> int:
 
 def serve_demo() -> int:
     """Serve an embedded AWS with three accounts; print how to reach it."""
+    from access.callers import Caller
+    from access.credentials import CredentialStore
+    from access.identity import Target
+    from access.policy import Policy
     from runtime import demo
 
     aws = demo.start()
@@ -76,7 +83,7 @@ def serve_demo() -> int:
         settings, token = config.load_demo(demo.environment(aws))
         seeding = CredentialStore(settings)
         policy = Policy(settings, seeding)
-        seeder = callers.Caller("demo-seed")
+        seeder = Caller("demo-seed")
 
         def client(account: str, service: str) -> Any:
             return seeding.client(policy.decide(seeder, Target(account=account)), service, seeder)
@@ -89,6 +96,11 @@ def serve_demo() -> int:
 
 def check() -> int:
     """Print what the doctor finds, a line each; return 0 where all is well, else 1. Starts nothing."""
+    from access import doctor
+    from access.authentication import authentication_of
+    from assembly import build
+    from runtime import logs
+
     logs.configure("ERROR", "text", "stderr")
     try:
         settings = config.load()
@@ -108,6 +120,8 @@ def check() -> int:
 
 def audit_verify(path: str) -> int:
     """Print the audit lines that a value touched; return 0 where there is one. The value is read from stdin."""
+    from access.verify import lines_that_touched
+
     settings = config.load()
     if settings.audit_hmac_key is None:
         raise ConfigurationError("AUDIT_HMAC_KEY: set it to the key that the trail was written with")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging.config
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -77,6 +78,25 @@ def test_a_process_that_cannot_start_ends_with_status_2_and_no_traceback() -> No
     (line,) = ended.stderr.strip().splitlines()
     assert "MCP_AUTH_TOKEN" in line
     assert "hush" not in line
+
+
+@pytest.mark.parametrize(("variable", "value"), [("MCP_AUTH_TOKEN", ""), ("READ_ONLY", "maybe")])
+def test_a_broken_configuration_is_told_before_anything_slow_is_imported(variable: str, value: str) -> None:
+    started = "import sys, server; status = server.main([]); sys.exit(1 if 'fastmcp' in sys.modules else status)"
+    ended = subprocess.run(
+        [sys.executable, "-c", started], cwd=ROOT, env=clean_environment(**{"MCP_AUTH_TOKEN": TOKEN, variable: value}),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, variable in ended.stderr) == (2, "", True)
+
+
+@pytest.mark.parametrize("variable", ["MCP_PORT", "METRICS_PORT"])
+def test_a_port_that_is_taken_stops_the_start_with_one_line_and_nothing_else(variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run_server(MCP_AUTH_TOKEN=TOKEN, **{"MCP_PORT": "0", variable: str(taken.getsockname()[1])})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.strip().splitlines()
+    assert variable in line
 
 
 def test_an_account_stands_in_one_place_only(
