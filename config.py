@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
+from dotenv.parser import parse_stream
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,12 +26,16 @@ from pydantic import (
     model_validator,
 )
 
-from errors import ConfigurationError
+from errors import ConfigurationError, in_plain_words
 
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d{1,2}")
 ACCOUNT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
 _ACCOUNT_VARIABLE = re.compile(r"ACCOUNT_([A-Za-z0-9_]+?)_(ROLE_ARN|PROFILE|REGION|EXTERNAL_ID)")
+_ACCOUNT_FIELDS = ("ROLE_ARN", "PROFILE", "REGION", "EXTERNAL_ID")
+_ROLE_ARN_GLOB = re.compile(r"\*|arn:[a-z*-]+:iam::(\d{12}|\*):(role/.+|\*)", re.ASCII)
+_HOST_GLOB = re.compile(r"(\[[0-9a-fA-F:.*]+\]|[\w.*-]+)(:(\d{1,5}|\*))?", re.ASCII)
+_ORIGIN_GLOB = re.compile(rf"\*|[a-z][a-z0-9+.*-]*://{_HOST_GLOB.pattern}/?", re.ASCII)
 _PLACEHOLDER_TOKEN = re.compile(r"(?i)\s*<?((change|replace)[-_ ]?(me|this)|your[-_ ]|dev-token|placeholder)")
 MIN_TOKEN_LENGTH = 16
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -44,9 +51,15 @@ def _flag(value: Any) -> Any:
     return value in ("1", "true", True)
 
 
+def _region(value: str) -> str:
+    if not REGION.fullmatch(value):
+        raise ValueError("is not a region's name, such as us-east-1")
+    return value
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Region = Annotated[str, Field(pattern=f"^{REGION.pattern}$")]
+Region = Annotated[str, AfterValidator(_region)]
 
 
 def account_key(name: str) -> str:
@@ -138,10 +151,22 @@ class Settings(BaseModel):
     @field_validator("allowed_role_arns")
     @classmethod
     def _account_number_is_no_pattern(cls, globs: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for glob in globs or ():
-            parts = glob.split(":", 5)
-            if glob != "*" and (len(parts) != 6 or not re.fullmatch(r"\d{12}|\*", parts[4])):
-                raise ValueError("each entry is a whole role ARN with the account number literal or *")
+        if not all(_ROLE_ARN_GLOB.fullmatch(glob) for glob in globs or ()):
+            raise ValueError("each entry is a whole role ARN with the account number literal or *")
+        return globs
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_HOST_GLOB.fullmatch(glob) for glob in globs):
+            raise ValueError("each entry is a host name, with or without a port: mcp.example.com, *.example.com:8443")
+        return globs
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_have_a_scheme(cls, globs: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_ORIGIN_GLOB.fullmatch(glob) for glob in globs):
+            raise ValueError("each entry is a browser's origin: https://console.example.com, http://localhost:*")
         return globs
 
     @field_validator("auth_token")
@@ -198,24 +223,27 @@ class Settings(BaseModel):
         """
         known = {field.alias for field in cls.model_fields.values()}
         values: dict[str, Any] = {name: value for name, value in environment.items() if name in known}
+        renamed = {}
         if "AWS_REGION" not in values and "AWS_DEFAULT_REGION" in environment:
             values["AWS_REGION"] = environment["AWS_DEFAULT_REGION"]
+            renamed["AWS_REGION"] = "AWS_DEFAULT_REGION"
         may_be_blank = {"ALLOWED_ROLE_ARNS", "ALLOWED_PROFILES", "MCP_AUTH_TOKEN"}
         for name, value in values.items():
             if not value.strip() and name not in may_be_blank:
-                raise ConfigurationError(f"{name} is set but blank: give it a value or remove it")
+                raise ConfigurationError(f"{renamed.get(name, name)} is set but blank: give it a value or remove it")
         values["ACCOUNT_*"] = _read_accounts(environment)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigurationError(_first_problem(error)) from None
+            raise ConfigurationError(_first_problem(error, renamed=renamed)) from None
 
 
-def _first_problem(error: ValidationError, where: str = "") -> str:
-    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+def _first_problem(error: ValidationError, where: str = "", renamed: Mapping[str, str] | None = None) -> str:
+    problem = error.errors(include_input=False, include_url=False)[0]
     field = str(problem["loc"][0]) if problem["loc"] else ""
+    field = (renamed or {}).get(field, field)
     place = where.replace("*", field.upper() or "*") if where.endswith("_*") else f"{where} {field}".strip()
-    text = problem["msg"].removeprefix("Value error, ")
+    text = in_plain_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
     return f"{place}: {text}" if place else text
 
 
@@ -246,11 +274,23 @@ def _accounts_of_variables(environment: Mapping[str, str]) -> list[tuple[str, st
     fields: dict[str, dict[str, str]] = {}
     for variable, value in environment.items():
         if (match := _ACCOUNT_VARIABLE.fullmatch(variable)) is None:
+            _refuse_misspelt(variable)
             continue
         if not value.strip():
             raise ConfigurationError(f"{variable} is set but blank: give it a value or remove it")
         fields.setdefault(match[1], {})[match[2].lower()] = value.strip()
     return [(f"ACCOUNT_{name}_*", name, values) for name, values in fields.items()]
+
+
+def _refuse_misspelt(variable: str) -> None:
+    """An account that a typo loses may be the one that keeps every other role out.
+
+    Other variables may begin so too: Kubernetes gives each pod ACCOUNT_SERVICE_HOST where a service is called account.
+    """
+    prefix, *words = variable.split("_")
+    ends = ["_".join(words[start:]) for start in range(1, len(words))] if prefix == "ACCOUNT" else []
+    if any(end in ("ROLE", "ARN") or difflib.get_close_matches(end, _ACCOUNT_FIELDS, cutoff=0.75) for end in ends):
+        raise ConfigurationError(f"{variable}: an account's variables end in _{', _'.join(_ACCOUNT_FIELDS)}")
 
 
 def _accounts_of_file(path: str | None) -> list[tuple[str, str, dict[str, Any]]]:
@@ -284,9 +324,29 @@ def read_toml(variable: str, path: str | Path) -> dict[str, Any]:
 
 def load(overrides: Mapping[str, str] | None = None) -> Settings:
     """Read `.env` beside this file and the process's environment, which wins. For servers, not for tests."""
-    load_dotenv(Path(__file__).with_name(".env"))
+    load_env_file(Path(__file__).with_name(".env"))
     os.environ.update(overrides or {})
     return Settings.from_environment(os.environ)
+
+
+def load_env_file(path: Path) -> None:
+    """Put a file's variables into the environment where they are not set already.
+
+    Raises:
+        ConfigurationError: a line cannot be understood. python-dotenv would go on without it.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for binding in parse_stream(lines):
+                if binding.error or (binding.key is not None and binding.value is None):
+                    raise ConfigurationError(f".env: line {binding.original.line} is not NAME=value")
+        load_dotenv(path)
+    except OSError as error:
+        raise ConfigurationError(f".env: the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(".env: the file is not UTF-8") from None
 
 
 def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
@@ -294,7 +354,7 @@ def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
 
     botocore reads the process's environment itself, so it is changed here.
     """
-    load_dotenv(Path(__file__).with_name(".env"))
+    load_env_file(Path(__file__).with_name(".env"))
     for name in list(os.environ):
         if name.startswith(("AWS_", "ACCOUNT_")) or name == "ACCOUNTS_FILE":
             del os.environ[name]

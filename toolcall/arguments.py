@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from access.identity import Target
-from errors import InvalidParameter
+from errors import InvalidParameter, in_plain_words
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
 
@@ -110,15 +110,13 @@ def _lean(schema: Any, defs: Mapping[str, Any]) -> Any:
 
 
 def _invalid(error: ValidationError, names: Sequence[str]) -> InvalidParameter:
-    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    problem = error.errors(include_input=False, include_url=False)[0]
     place = problem["loc"][0] if problem["loc"] else None
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place), names, n=1, cutoff=0.7)
         hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(names)}."
         return InvalidParameter("This tool does not take one of the arguments given.", next_step=hint)
-    text = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        text = "is required"
+    text = in_plain_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
     return InvalidParameter(
         f"{place}: {text}." if place in names else f"{text}.", next_step="Correct it and call again."
     )
