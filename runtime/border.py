@@ -1,15 +1,19 @@
-"""The outermost layer of the MCP routes: refuses ambiguous credentials, notes every refusal, slows a source of many."""
+"""The outermost layer of the MCP routes: refuses foreign names and ambiguous headers, notes every refusal, slows a
+source of many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import anyio
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runtime.hosts import Hosts
 
 # Wrong token, Origin, session, body size, Host. What a client merely misspells (400, 405) is none of these.
 REFUSALS = frozenset({401, 403, 404, 413, 421})
+_SPELLINGS = {"/mcp/": "/mcp", "/sse/": "/sse", "/messages": "/messages/"}
 _SLOW_SECONDS = 1.0
 _MOST_SLOWED = 200
 
@@ -19,28 +23,37 @@ class Border:
 
     Args:
         app: The guarded app.
+        hosts: The names under which it is reached.
         refused: Told the source's address, the path and the status of a refusal; answers whether the source has had
             too many. A right token is never slowed: many callers may share an address.
     """
 
-    def __init__(self, app: ASGIApp, refused: Callable[[str, str, int], bool]) -> None:
-        self._app, self._refused, self._slowed = app, refused, 0
+    def __init__(self, app: ASGIApp, hosts: Hosts, refused: Callable[[str, str, int], bool]) -> None:
+        self._app, self._hosts, self._refused, self._slowed = app, hosts, refused, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if path := _SPELLINGS.get(scope["path"]):
+            scope = {**scope, "path": path, "raw_path": path.encode()}
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in REFUSALS:
                 await self._note(scope, message["status"])
             await send(message)
 
-        # Whoever reads only one of two Authorization headers may read the wrong one.
-        if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
-            await PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})(scope, receive, watched)
-            return
-        await self._app(scope, receive, watched)
+        await (self._refusal(scope) or self._app)(scope, receive, watched)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        if not self._hosts.admit(scope):
+            return PlainTextResponse("Misdirected Request", 421)
+        # Whoever reads only one of two such headers may read the wrong one.
+        if _count(scope, b"origin") > 1:
+            return PlainTextResponse("Forbidden Origin", 403)
+        if _count(scope, b"authorization") > 1:
+            return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
+        return None
 
     async def _note(self, scope: Scope, status: int) -> None:
         address = scope["client"][0] if scope.get("client") else "unknown"
@@ -53,3 +66,7 @@ class Border:
             await anyio.sleep(_SLOW_SECONDS)
         finally:
             self._slowed -= 1
+
+
+def _count(scope: Scope, header: bytes) -> int:
+    return sum(name == header for name, _ in scope["headers"])

@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable
 from fastmcp import FastMCP
 from fastmcp.server.context import reset_transport, set_transport
 from starlette.applications import Starlette
+from starlette.authentication import UnauthenticatedUser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.border import Border
+from runtime.hosts import Hosts
+from runtime.malformed import Unquoted
 from runtime.replica import NamedSessions
 
 Readiness = Callable[[], Awaitable[dict[str, bool]]]
@@ -33,12 +36,18 @@ class _AsSSE:
 
 
 class _Streams:
-    """Caps the open SSE streams. uvicorn's own limit would refuse the probes as well."""
+    """Caps the open SSE streams. uvicorn's own limit would refuse the probes as well.
+
+    A request without a right token takes no place: it is about to be refused, and may be slowed first.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._most, self._open = app, most, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if isinstance(scope.get("user"), UnauthenticatedUser):
+            await self._app(scope, receive, send)
+            return
         if self._open >= self._most:
             busy = PlainTextResponse("Too many open streams", 503, {"Retry-After": "10"})
             await busy(scope, receive, send)
@@ -77,24 +86,35 @@ def build_app(
         path="/mcp",
         transport="http",
         host_origin_protection=True,
-        allowed_hosts=allowed_hosts,
+        allowed_hosts=["*"],  # decided at the border already, which looks at ports too
         allowed_origins=allowed_origins,
     )
+    inner.router.redirect_slashes = False  # it would send a token that came over TLS to plain http://
     inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)
-    named = NamedSessions(inner, replica_name) if replica_name else inner
-    return Starlette(routes=[*_probes(ready), Mount("/", app=Border(named, refused))], lifespan=inner.lifespan)
+    quiet = Unquoted(inner)
+    named = NamedSessions(quiet, replica_name) if replica_name else quiet
+    return Starlette(
+        routes=[*_probes(ready), Mount("/", app=Border(named, Hosts(allowed_hosts), refused))], lifespan=inner.lifespan
+    )
 
 
 def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:
     routes: list[BaseRoute] = []
     for route in legacy.routes:
         if isinstance(route, Route) and route.path == "/sse":
-            routes.append(Route("/sse", endpoint=_Streams(_AsSSE(route.app), most), methods=["GET"]))
+            routes.append(_get_only(Route("/sse", endpoint=_Streams(_AsSSE(route.app), most), methods=["GET"])))
         elif isinstance(route, Mount) and route.path == "/messages":
             routes.append(Mount("/messages/", app=_AsSSE(route.app)))
     if len(routes) != 2:
         raise RuntimeError("fastmcp's SSE app changed shape")
     return routes
+
+
+def _get_only(route: Route) -> Route:
+    # Starlette adds HEAD to GET, and a HEAD of /sse would open a stream that nobody can hear.
+    if route.methods is not None:
+        route.methods.discard("HEAD")
+    return route
 
 
 def _probes(ready: Readiness) -> list[BaseRoute]:

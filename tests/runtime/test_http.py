@@ -1,0 +1,164 @@
+"""The HTTP surface against strangers: foreign names, ambiguous headers, other spellings of a path, malformed bodies."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from runtime.hosts import Hosts
+from tests.conftest import TOKEN, aws_environment, server_environment
+from tests.processes import Process, server_process
+
+Headers = list[tuple[str, str]]
+AUTHORIZED = ("Authorization", f"Bearer {TOKEN}")
+_strangers = itertools.cycle(range(1, 255))
+JSON: Headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
+INITIALIZE = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Process]:
+    """A server that knows no AWS: nothing here may reach it."""
+    names = {
+        "MCP_ALLOWED_HOSTS": "mcp.example.com,ported.example.com:8443,tls.example.com:443,*.glob.example.com,10.*",
+        "MCP_ALLOWED_ORIGINS": "https://console.example.com",
+        "SSE_MAX_STREAMS": "1",
+    }
+    with server_process(**server_environment(**names), **aws_environment("http://127.0.0.1:9")) as process:
+        yield process
+
+
+def send(running: Process, method: str, path: str, headers: Headers, body: Any = None) -> http.client.HTTPResponse:
+    """One request, its headers as given, repeated ones too."""
+    stranger = f"127.0.1.{next(_strangers)}"  # an address with many refusals is slowed
+    connection = http.client.HTTPConnection(
+        running.url.removeprefix("http://"), source_address=(stranger, 0), timeout=10
+    )
+    connection.putrequest(method, path, skip_host=any(name == "Host" for name, _ in headers))
+    for name, value in headers:
+        connection.putheader(name, value)
+    encoded = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection.putheader("Content-Length", str(len(encoded)))
+    connection.endheaders(encoded)
+    return connection.getresponse()
+
+
+def status(running: Process, *more: tuple[str, str], path: str = "/mcp") -> int:
+    return send(running, "POST", path, [AUTHORIZED, *JSON, *more], INITIALIZE).status
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost", "localhost:1", "127.0.0.1", "127.0.0.2:80", "[::1]:8100", "LOCALHOST",
+        "mcp.example.com", "MCP.example.com:8443", "ported.example.com:8443", "tls.example.com", "tls.example.com:443",
+        "a.glob.example.com", "10.1.2.3:8100",
+    ],
+)  # fmt: skip
+def test_a_name_of_the_server_passes(running: Process, host: str) -> None:
+    assert status(running, ("Host", host)) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "mcp.example.com.evil.example",
+        "ported.example.com", "ported.example.com:8444", "tls.example.com:444", "glob.example.com", "10.evil.example",
+        "localhost:abc", "localhost:8100/x", "localhost/healthz?", "localhost#", "a@localhost",
+        "localhost, evil.example",
+        "[::1", "*", "*.glob.example.com",
+    ],
+)  # fmt: skip
+def test_another_name_is_misdirected(running: Process, host: str) -> None:
+    assert status(running, ("Host", host)) == 421
+
+
+def test_two_host_headers_are_refused(running: Process) -> None:
+    assert status(running, ("Host", "localhost"), ("Host", "evil.example")) in (400, 421)
+
+
+def test_a_server_bound_to_every_address_answers_under_the_one_that_was_reached() -> None:
+    reached = {"server": ("::ffff:192.0.2.7", 8100), "headers": [(b"host", b"192.0.2.7:8100")]}
+    assert Hosts(["::"]).admit(reached)
+    assert not Hosts(["::"]).admit({**reached, "headers": [(b"host", b"192.0.2.8:8100")]})
+    assert Hosts(["[fd00::*]:8100"]).admit({**reached, "headers": [(b"host", b"[fd00::7]:8100")]})
+
+
+@pytest.mark.parametrize(
+    ("origins", "answer"),
+    [
+        (["https://console.example.com"], 200),
+        (["http://localhost:3000"], 200),
+        (["http://localhost:3000", "https://evil.example"], 403),
+        (["https://console.example.com.evil.example"], 403),
+        (["null"], 403),
+    ],
+)
+def test_a_foreign_origin_is_forbidden_beside_a_good_one_too(running: Process, origins: list[str], answer: int) -> None:
+    assert status(running, *(("Origin", origin) for origin in origins)) == answer
+
+
+@pytest.mark.parametrize(("path", "method"), [("/mcp/", "POST"), ("/sse/", "GET"), ("/messages", "POST")])
+def test_a_slash_more_or_less_is_the_same_route_and_no_redirect_to_plain_http(
+    running: Process, path: str, method: str
+) -> None:
+    assert send(running, method, path, JSON, INITIALIZE).status == 401
+    assert send(running, method, path, [*JSON, ("Host", "evil.example")], INITIALIZE).status == 421
+    assert status(running, path="/mcp/") == 200
+    assert status(running, path="/messages") == 400, "no session is named"
+
+
+@pytest.mark.parametrize(
+    "path", ["//mcp", "/MCP", "/mcp%00", "/./mcp", "/healthz/../sse", "/healthz/..%2fsse", "/s%73e"]
+)
+def test_no_spelling_of_a_path_is_a_way_round_the_token(running: Process, path: str) -> None:
+    for method in ("GET", "POST", "HEAD", "PUT", "OPTIONS"):
+        assert send(running, method, path, JSON, INITIALIZE).status in (401, 404, 405)
+
+
+def test_what_holds_no_stream_takes_none_of_their_places(running: Process) -> None:
+    assert send(running, "HEAD", "/sse", [AUTHORIZED]).status == 405
+    stream = send(running, "GET", "/sse", [AUTHORIZED])
+    assert stream.status == 200
+    assert send(running, "GET", "/sse", [AUTHORIZED]).status == 503
+    assert send(running, "GET", "/sse", []).status == 401, "a stranger learns nothing of the load"
+    stream.close()
+    end = time.monotonic() + 10
+    while (again := send(running, "GET", "/sse", [AUTHORIZED])).status != 200 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert again.status == 200
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{canary",
+        b'"canary"',
+        b'["canary"]',
+        b'{"jsonrpc":"1.0","id":1,"method":"tools/call","params":{"arguments":{"secret_value":"canary"}}}',
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["canary"]}',
+        b'{"jsonrpc":"2.0","id":1,"canary":1}',
+        b'{"canary":' * 50_000,
+    ],
+    ids=range(7),
+)
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+def test_a_malformed_body_is_not_echoed(running: Process, body: bytes, version: str) -> None:
+    headers = [AUTHORIZED, *JSON, ("MCP-Protocol-Version", version), ("Mcp-Method", "tools/call"), ("Mcp-Name", "x")]
+    answer = send(running, "POST", "/mcp", headers, body)
+    text = answer.read()
+    assert answer.status == 400
+    assert b"canary" not in text
+    assert b"pydantic" not in text
+    assert json.loads(text)["error"]["code"] < 0
+    assert "canary" not in running.printed
