@@ -274,6 +274,8 @@ def _from_client_error(response: Any) -> AWSError:
     code = str(error.get("Code") or "Unknown")
     status = int(metadata.get("HTTPStatusCode") or 0)
     message = str(error.get("Message") or f"AWS answered {code}.")
+    if "Signature" in code:  # what follows is the request as AWS saw it, session token and all
+        message = message.split("\n")[0]
     if code in _OF_A_HEAD:
         code, message = _OF_A_HEAD[code], f"{message}."
     elif code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it

@@ -105,7 +105,7 @@ def check() -> int:
     try:
         settings = config.load()
         authentication = authentication_of(settings)
-        build(settings)
+        build(settings).desk.audit.rehearse()
     except ConfigurationError as error:
         print(doctor.Finding(False, "configuration", error.message))
         return 1
@@ -113,7 +113,7 @@ def check() -> int:
     for finding in doctor.examine(settings):
         print(finding, flush=True)
         well = well and finding.ok
-    if authentication is None:
+    if authentication is None and not settings.allow_anonymous:
         print("note  MCP_AUTH_TOKEN: not set, so only --stdio can start")
     return 0 if well else 1
 

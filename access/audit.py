@@ -46,6 +46,22 @@ class AuditTrail:
         except AuditUnavailable:
             raise ConfigurationError("AUDIT_LOG: cannot be written") from None
 
+    def rehearse(self) -> None:
+        """See whether the destination could be written, and leave nothing behind.
+
+        Raises:
+            ConfigurationError: it could not.
+        """
+        if self._path is None:
+            return
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK))
+        except FileNotFoundError:
+            if not os.access(os.path.dirname(self._path) or ".", os.W_OK | os.X_OK):
+                raise ConfigurationError("AUDIT_LOG: cannot be written") from None
+        except OSError:
+            raise ConfigurationError("AUDIT_LOG: cannot be written") from None
+
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line.
 
