@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
@@ -23,7 +23,7 @@ _FAILURE_MEMORY_SECONDS = 3.0
 class Obtained:
     """Frozen credentials and when they end, in seconds since the epoch; None for those that never do."""
 
-    frozen: ReadOnlyCredentials
+    frozen: ReadOnlyCredentials = field(repr=False)
     expires_at: float | None = None
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
 
 from errors import InvalidParameter
 from services._iam import Explanation, PrincipalArn, SimulatedAction, Simulation, Token
@@ -75,7 +75,7 @@ class IAMSimulationService(AWSServiceBase):
     def explain_denial(
         self,
         target: Target,
-        encoded_message: Annotated[str, StringConstraints(min_length=1, max_length=10_240)] | None = None,
+        encoded_message: Annotated[SecretStr, Field(min_length=1, max_length=10_240)] | None = None,
         error_message: Annotated[str, StringConstraints(min_length=1, max_length=4_096)] | None = None,
     ) -> Explanation:
         """Say in words why AWS denied a call: decodes its message, simulates the call, names the likely reason.
@@ -86,7 +86,9 @@ class IAMSimulationService(AWSServiceBase):
         """
         facts: dict[str, Any] = {}
         if encoded_message is not None:
-            answer = self.client(target, "sts").decode_authorization_message(EncodedMessage=encoded_message)
+            answer = self.client(target, "sts").decode_authorization_message(
+                EncodedMessage=encoded_message.get_secret_value()
+            )
             facts = _decoded(json.loads(answer["DecodedMessage"]))
         if error_message is not None:
             facts = _quoted(error_message) | facts

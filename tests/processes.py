@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -51,10 +52,9 @@ class Process:
     def wait_until_listening(self, timeout: float = 20) -> None:
         end = time.monotonic() + timeout
         while time.monotonic() < end and self.process.poll() is None:
-            for record in self.records():
-                if record.get("message") == "listening":
-                    self.url = record["url"]
-                    return
+            if found := re.search(r'listening\W+url\W+(http://[^"\s]+)', self.printed):
+                self.url = found[1]
+                return
             time.sleep(0.02)
         raise AssertionError(f"the server did not start: {self.printed}")
 

@@ -117,8 +117,8 @@ def _assumed(call: Call) -> str:
     return (
         "<Credentials>"
         f"<AccessKeyId>ASIA{secrets.token_hex(8).upper()}</AccessKeyId>"
-        f"<SecretAccessKey>{secrets.token_urlsafe(30)}</SecretAccessKey>"
-        f"<SessionToken>{secrets.token_urlsafe(96)}</SessionToken>"
+        f"<SecretAccessKey>standin-sts-{secrets.token_urlsafe(30)}</SecretAccessKey>"
+        f"<SessionToken>standin-sts-{secrets.token_urlsafe(96)}</SessionToken>"
         f"<Expiration>{expires:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
         "</Credentials><AssumedRoleUser>"
         f"<AssumedRoleId>AROACANNED:{call.session_name}</AssumedRoleId>"
