@@ -15,7 +15,7 @@ AWSOpsError
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -225,6 +225,7 @@ _NEXT_STEPS = tuple(
             "Check the server's own credentials and clock: run `python server.py --check`.",
         ),
         ("Throttl|TooManyRequests|RequestLimit|SlowDown|LimitExceeded", "Wait and retry; ask for less at a time."),
+        ("PreconditionFailed|ConditionalRequestConflict", "It exists already or has changed: look at it as it is now."),
         ("ResourceNotFound|NoSuch|NotFound", "Check the name, the account and the region; list what exists there."),
         ("ResourceExists|AlreadyExists", "Choose another name, or update what exists."),
         ("InvalidRequest|InvalidState|Conflict", "Describe the resource to see its state, then retry."),
@@ -262,7 +263,9 @@ def translate(error: BaseException) -> AWSOpsError:
             "No AWS credentials could be had for this identity.",
             next_step="Check the server's credentials (IRSA, profile, SSO login) with `python server.py --check`.",
         )
-    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, ResponseParserError, *INCOMPLETE)):
+    if isinstance(
+        error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError, ResponseParserError, *INCOMPLETE)
+    ):
         return AWSError(
             "ServiceUnavailable", f"{_describe_transport(error)}.", retryable=True, next_step=_UNREACHABLE_NEXT_STEP
         )
@@ -313,7 +316,7 @@ def _describe_transport(error: BaseException) -> str:
         return "AWS did not answer in time"
     if isinstance(error, aws.EndpointConnectionError):
         return "AWS could not be reached"
-    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError)):
+    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError)):
         return "The connection to AWS broke"
     return "AWS's answer was incomplete or not understood"
 
@@ -324,6 +327,21 @@ def broken_connection(url: str) -> Exception:
 
     closed: Exception = aws.ConnectionClosedError(endpoint_url=url)
     return closed
+
+
+def header_of(error: BaseException, name: str) -> str | None:
+    """Return a header of the answer in which AWS refused, if it has one."""
+    metadata = (getattr(error, "response", None) or {}).get("ResponseMetadata", {})
+    value = metadata.get("HTTPHeaders", {}).get(name)
+    return str(value) if value else None
+
+
+def after(done: Sequence[str], error: BaseException) -> AWSOpsError:
+    """Return the failure of an act of several steps, saying which of them had been taken."""
+    failure = translate(error)
+    if done:
+        failure.message = f"{failure.message.rstrip('. ')}. Done before that: {', '.join(done)}."
+    return failure
 
 
 def is_missing(failure: AWSOpsError) -> bool:

@@ -94,6 +94,12 @@ class CredentialStore:
         """Return an identity's account number where it is known without asking AWS."""
         return identity.account_id or self._account_ids.get(identity)
 
+    def expires_at(self, grant: Grant, caller: Caller) -> float | None:
+        """Return when the credentials that sign now end, in seconds since the epoch; None for those that never do."""
+        with self._lock:
+            credentials = self._credentials_of(self._signer(grant.identity, caller, None))
+        return credentials.expires_at
+
     def caller_arn(self, grant: Grant, caller: Caller) -> str:
         """Ask AWS who the identity is, and return its ARN."""
         return str(

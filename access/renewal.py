@@ -78,6 +78,12 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
             return current.frozen
         return self._obtain_once(current).frozen
 
+    @property
+    def expires_at(self) -> float | None:
+        """When the credentials that sign now end, in seconds since the epoch; None where they never do."""
+        self.get_frozen_credentials()
+        return self._current.expires_at if self._current is not None else None
+
     def renew(self, signed_as: str | None = None) -> None:
         """Forget the credentials held; the next signature obtains new ones.
 

@@ -1,16 +1,28 @@
-"""S3's argument types and results."""
+"""S3's argument types and results, and how its tools reach a bucket: in its own region, and of the account meant."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
+from cachetools import TTLCache
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.base import AWSModel, Page, Tags, Timestamp
+from access.identity import Identity, Target
+from access.trace import uncounted
+from errors import AWSError, header_of, is_denial, translate
+from services.base import AWSModel, AWSServiceBase, Page, Tags, Timestamp
+from toolcall.call import Call
+from toolcall.desk import Desk
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
+_RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
+_REGION_REMEMBERED_SECONDS, _REGIONS_REMEMBERED = 300, 10_000
 
 
 def _is_a_bucket(name: str) -> str:
@@ -23,6 +35,12 @@ def _is_a_bucket(name: str) -> str:
     raise ValueError("looks like an IP address")
 
 
+def _is_free_for_a_bucket(name: str) -> str:
+    if name.startswith(_RESERVED_STARTS) or name.endswith(_RESERVED_ENDS):
+        raise ValueError("begins or ends as AWS keeps for itself")
+    return _is_a_bucket(name)
+
+
 def _is_a_key(key: str) -> str:
     if not 1 <= len(key.encode()) <= 1024:
         raise ValueError("has 1 to 1024 bytes")
@@ -30,6 +48,10 @@ def _is_a_key(key: str) -> str:
 
 
 BucketName = Annotated[str, AfterValidator(_is_a_bucket)]
+NewBucketName = Annotated[str, AfterValidator(_is_free_for_a_bucket)]
+BucketOwner = Annotated[
+    Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] | None, Field(description="Where another account's")
+]
 ObjectKey = Annotated[str, AfterValidator(_is_a_key)]
 ObjectVersion = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -80,7 +102,7 @@ class ObjectHead(AWSModel):
 
 
 class ObjectContent(AWSModel):
-    """A range of an object: text where it is UTF-8, else base64. `truncated` where there is more."""
+    """A range of an object: text where it is UTF-8, else base64. Where `truncated`, `next_start` continues it."""
 
     bucket: str
     key: str
@@ -90,6 +112,7 @@ class ObjectContent(AWSModel):
     object_size: int
     start: int
     truncated: bool
+    next_start: int | None = None
     content_type: str | None = None
     e_tag: str | None = Field(default=None, alias="ETag")
     version_id: str | None = None
@@ -100,6 +123,7 @@ class WrittenObject(AWSModel):
     key: str
     e_tag: str | None = Field(default=None, alias="ETag")
     version_id: str | None = None
+    server_side_encryption: str | None = None
 
 
 class DeletedObject(AWSModel):
@@ -132,6 +156,7 @@ class Posture(AWSModel):
     public_access_block: dict[str, bool] | None = None
     account_public_access_block: dict[str, bool] | None = None
     is_public: bool | None = Field(default=None, description="By its policy")
+    public_acl_grants: list[str] = Field(default=[], description="To everyone, or to every AWS account")
     has_policy: bool = False
     ownership: str | None = None
     encryption: str | None = None
@@ -165,6 +190,7 @@ class PresignedUrl(AWSModel):
     url: str
     method: str
     expires_in_seconds: int
+    expires_at: Timestamp
 
 
 class MultipartUpload(AWSModel):
@@ -179,6 +205,103 @@ class MultipartUploads(Page):
     count: int
 
 
+@dataclass(frozen=True)
+class At:
+    """A bucket as a request names it, and a client in its region."""
+
+    client: Any
+    bucket: dict[str, str]
+
+
+class BucketService(AWSServiceBase):
+    """What works on a bucket.
+
+    A bucket's name says neither its region nor its owner. So its calls run in its own region, which the policy must
+    allow and which the answer names; and AWS is told whose bucket it must be: the identity's own account's, unless the
+    call names another. A name that somebody else has taken is refused, not answered from.
+    """
+
+    client_name = "s3"
+    toolset = "s3"
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._regions: TTLCache[tuple[Identity, str, str], str] = TTLCache(
+            _REGIONS_REMEMBERED, _REGION_REMEMBERED_SECONDS
+        )
+        self._lock = threading.Lock()
+
+    def at(self, target: Target, bucket: str, owner: str | None) -> At:
+        """Return how to reach a bucket: in its region, as its owner's."""
+        call = Call.current()
+        owner = owner or str(call.account_id)
+        key = (call.grant(target).identity, bucket, owner)
+        with self._lock:
+            region = self._regions.get(key)
+        if region is None and (region := self._region_of(target, bucket, owner)) is not None:
+            with self._lock:
+                self._regions[key] = region
+        if region is not None:
+            call.move(target, region)
+        return At(self.client(target), {"Bucket": bucket, "ExpectedBucketOwner": owner})
+
+    def forget(self, bucket: str) -> None:
+        """Forget where a bucket was."""
+        with self._lock:
+            for key in [key for key in self._regions if key[1] == bucket]:
+                self._regions.pop(key, None)
+
+    def _region_of(self, target: Target, bucket: str, owner: str, *, moved: bool = False) -> str | None:
+        client = self.client(target)
+        try:
+            with uncounted():
+                answer = client.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
+            return str(answer["BucketRegion"]) if answer.get("BucketRegion") else None
+        except Exception as error:
+            failure = translate(error)
+            if not isinstance(failure, AWSError) or failure.retryable:
+                raise
+            if is_denial(failure) and _answers(client, bucket):
+                raise AWSError(
+                    "AccessDenied",
+                    f"The bucket does not belong to account {owner}. Nothing was read or changed.",
+                    retryable=False,
+                    next_step="Name the account that the bucket is in, or its number as expected_bucket_owner.",
+                ) from None
+            region = header_of(error, "x-amz-bucket-region")  # there even where access is denied
+        if region is None or moved or is_denial(failure):
+            return region
+        Call.current().move(target, region)
+        return self._region_of(target, bucket, owner, moved=True)
+
+
+def _answers(client: Any, bucket: str) -> bool:
+    """Tell whether the identity may look at a bucket, whosever it is."""
+    try:
+        with uncounted():
+            client.head_bucket(Bucket=bucket)
+    except Exception as error:
+        if not isinstance(translate(error), AWSError):
+            raise
+        return False
+    return True
+
+
 def own(answer: Any, **more: Any) -> dict[str, Any]:
     """Return AWS's answer with members of ours beside it."""
     return {**answer, **more}
+
+
+def version(version_id: str | None) -> dict[str, str]:
+    """Return a version as a request names it."""
+    return {"VersionId": version_id} if version_id is not None else {}
+
+
+def keeps_versions(at: At) -> bool:
+    """Tell whether a bucket keeps what is overwritten or deleted; one whose versioning is suspended does not."""
+    return bool(at.client.get_bucket_versioning(**at.bucket).get("Status") == "Enabled")
+
+
+def written(answer: Mapping[str, Any], bucket: str, key: str) -> WrittenObject:
+    """Return what a copy wrote: part of it stands in CopyObjectResult, the rest beside it."""
+    return WrittenObject.model_validate({**answer, **answer["CopyObjectResult"], "Bucket": bucket, "Key": key})

@@ -1,4 +1,4 @@
-"""Amazon S3: buckets and objects.
+"""Amazon S3: buckets listed, objects read and written. Their versions live in s3_versions, buckets in s3_buckets.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/
 """
@@ -7,38 +7,44 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from errors import InvalidParameter
+from access.trace import MAX_ATTEMPTS
+from errors import InvalidParameter, is_denial, is_missing, translate
 from services._s3 import (
+    At,
     Bucket,
     BucketName,
+    BucketOwner,
     Buckets,
-    DeletedObject,
+    BucketService,
     MaxKeys,
-    MultipartUpload,
-    MultipartUploads,
     ObjectContent,
     ObjectHead,
     ObjectKey,
     Objects,
     ObjectVersion,
-    ObjectVersionRow,
-    ObjectVersions,
     Prefix,
     PresignedUrl,
     S3Object,
     Token,
     WrittenObject,
+    keeps_versions,
     own,
+    version,
+    written,
 )
-from services.base import READ, REVEAL, WRITE, AWSServiceBase, Plan, Target, tool
+from services.base import READ, REVEAL, WRITE, Plan, Target, tool
+from toolcall.call import Call
 
 MAX_BODY_BYTES = 1_048_576
 _MOST_PRESIGNED_SECONDS = 3_600
+ETag = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 def _fits_in_an_answer(value: SecretStr) -> SecretStr:
@@ -51,6 +57,7 @@ Body = Annotated[SecretStr, AfterValidator(_fits_in_an_answer)]
 
 
 def _has_one_body(arguments: Mapping[str, Any]) -> None:
+    _loses_what_it_overwrites(arguments)
     if (arguments["body"] is None) == (arguments["body_base64"] is None):
         raise InvalidParameter("Give one of body and body_base64.")
     if arguments["body_base64"] is not None:
@@ -60,15 +67,26 @@ def _has_one_body(arguments: Mapping[str, Any]) -> None:
             raise InvalidParameter("body_base64: is not base64.") from None
 
 
-def _names_a_version(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("version_id") is not None
+def _is_a_copy(arguments: Mapping[str, Any]) -> None:
+    _loses_what_it_overwrites(arguments)
+    source, copy = (tuple(arguments[name] for name in names) for names in (("bucket", "key"), ("to_bucket", "to_key")))
+    if source == copy:
+        raise InvalidParameter(
+            "The copy would be the object itself.", next_step="For an old version use restore_object_version."
+        )
 
 
-class S3Service(AWSServiceBase):
+def _loses_what_it_overwrites(arguments: Mapping[str, Any]) -> None:
+    if arguments["lose_previous"] and not arguments["overwrite"]:
+        raise InvalidParameter("lose_previous: only together with overwrite.")
+
+
+def _loses_previous(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("lose_previous") is True
+
+
+class S3Service(BucketService):
     """Objects, and the buckets that hold them."""
-
-    client_name = "s3"
-    toolset = "s3"
 
     @tool(READ, "s3:ListAllMyBuckets")
     def list_buckets(
@@ -78,7 +96,7 @@ class S3Service(AWSServiceBase):
         max_results: MaxKeys = 1000,
         next_token: Token | None = None,
     ) -> Buckets:
-        """List the account's buckets."""
+        """List the account's buckets, of every region."""
         request: dict[str, Any] = {"MaxBuckets": max_results}
         if prefix:
             request["Prefix"] = prefix
@@ -98,11 +116,13 @@ class S3Service(AWSServiceBase):
         delimiter: Annotated[str, StringConstraints(min_length=1, max_length=16)] | None = None,
         max_results: MaxKeys = 100,
         next_token: Token | None = None,
+        expected_bucket_owner: BucketOwner = None,
     ) -> Objects:
         """List a bucket's objects; with delimiter "/" one level of it."""
         optional = {"Prefix": prefix, "Delimiter": delimiter, "ContinuationToken": next_token}
         request = {name: value for name, value in optional.items() if value}
-        page = self.client(target).list_objects_v2(Bucket=bucket, MaxKeys=max_results, **request)
+        at = self.at(target, bucket, expected_bucket_owner)
+        page = at.client.list_objects_v2(MaxKeys=max_results, **at.bucket, **request)
         rows = [S3Object.model_validate(row) for row in page.get("Contents", [])]
         return Objects(
             objects=rows,
@@ -112,15 +132,21 @@ class S3Service(AWSServiceBase):
             next_token=page.get("NextContinuationToken"),
         )
 
-    @tool(READ, "s3:GetObject", resource="bucket/key")
+    @tool(READ, "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", resource="bucket/key")
     def head_object(
-        self, bucket: BucketName, key: ObjectKey, target: Target, version_id: ObjectVersion | None = None
+        self,
+        bucket: BucketName,
+        key: ObjectKey,
+        target: Target,
+        version_id: ObjectVersion | None = None,
+        expected_bucket_owner: BucketOwner = None,
     ) -> ObjectHead:
         """Return an object's metadata, not its content."""
-        answer = self.client(target).head_object(Bucket=bucket, Key=key, **_version(version_id))
+        at = self.at(target, bucket, expected_bucket_owner)
+        answer = at.client.head_object(Key=key, **at.bucket, **version(version_id))
         return ObjectHead.model_validate(own(answer, Bucket=bucket, Key=key))
 
-    @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", resource="bucket/key")
+    @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", resource="bucket/key")
     def get_object(
         self,
         bucket: BucketName,
@@ -129,26 +155,40 @@ class S3Service(AWSServiceBase):
         version_id: ObjectVersion | None = None,
         start: Annotated[int, Field(ge=0)] = 0,
         max_bytes: Annotated[int, Field(ge=1, le=MAX_BODY_BYTES)] = 65_536,
+        if_match: ETag | None = None,
+        expected_bucket_owner: BucketOwner = None,
     ) -> ObjectContent:
-        """Return a bounded range of an object's content: text, or base64 where it is none."""
-        client = self.client(target)
-        size = int(client.head_object(Bucket=bucket, Key=key, **_version(version_id))["ContentLength"])
-        if size == 0 and start == 0:
-            answer = client.get_object(Bucket=bucket, Key=key, **_version(version_id))
-        elif start >= size:
-            raise InvalidParameter(f"start: the object ends before; it has {size} bytes.")
-        else:
-            end = min(start + max_bytes, size) - 1
-            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={start}-{end}", **_version(version_id))
-        data = answer["Body"].read()
-        content, encoding = _readable(data)
+        """Return a bounded range of an object's content: text, or base64 where it is none.
+
+        Args:
+            start: The next_start of the part before
+            if_match: The e_tag of the part before: fails if the object has changed since
+        """
+        at = self.at(target, bucket, expected_bucket_owner)
+        named = {"Key": key, **at.bucket, **version(version_id), **({"IfMatch": if_match} if if_match else {})}
+        try:
+            answer, data = _read(at.client, {**named, "Range": f"bytes={start}-{start + max_bytes - 1}"})
+        except Exception as error:
+            if translate(error).error_code != "InvalidRange":
+                raise
+            answer, data = at.client.head_object(**named), b""  # an empty object has no range
+            if start > 0 or answer["ContentLength"] > 0:
+                raise InvalidParameter(
+                    f"start: the object ends before; it has {answer['ContentLength']} bytes."
+                ) from None
+        size = int(str(answer.get("ContentRange") or f"/{answer['ContentLength']}").rpartition("/")[2])
+        content, encoding, used = _readable(data, last=start + len(data) >= size)
+        cut = start + used < size
         members = {
-            "Bucket": bucket, "Key": key, "Content": content, "Encoding": encoding, "ContentLength": len(data),
-            "ObjectSize": size, "Start": start, "Truncated": start + len(data) < size,
+            "Bucket": bucket, "Key": key, "Content": content, "Encoding": encoding, "ContentLength": used,
+            "ObjectSize": size, "Start": start, "Truncated": cut, "NextStart": start + used if cut else None,
         }  # fmt: skip
         return ObjectContent.model_validate(own(answer, **members))
 
-    @tool(WRITE, "s3:PutObject", resource="bucket/key", destructive=True, idempotent=True, check=_has_one_body)
+    @tool(
+        WRITE, "s3:PutObject", "s3:GetBucketVersioning", "s3:GetObject", "s3:ListBucket", resource="bucket/key",
+        destructive=True, destroys_if=_loses_previous, check=_has_one_body,
+    )  # fmt: skip
     def put_object(
         self,
         bucket: BucketName,
@@ -158,20 +198,35 @@ class S3Service(AWSServiceBase):
         body_base64: Body | None = None,
         content_type: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None,
         overwrite: bool = False,
+        lose_previous: bool = False,
+        expected_bucket_owner: BucketOwner = None,
     ) -> WrittenObject:
-        """Write an object of at most 1 MiB. One that exists is replaced only if asked."""
+        """Write an object of at most 1 MiB. One that exists is replaced only if asked.
+
+        Args:
+            overwrite: Where the bucket keeps versions
+            lose_previous: Overwrite where it keeps none
+        """
         data = body.get_secret_value().encode() if body is not None else b""
         if body_base64 is not None:
             data = base64.b64decode(body_base64.get_secret_value())
-        request: dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": data}
+        at = self.at(target, bucket, expected_bucket_owner)
+        request: dict[str, Any] = {"Key": key, "Body": data, **at.bucket, **_keeping(at, overwrite, lose_previous)}
         if content_type:
             request["ContentType"] = content_type
-        if not overwrite:
-            request["IfNoneMatch"] = "*"
-        answer = self.client(target).put_object(**request)
-        return WrittenObject.model_validate(own(answer, Bucket=bucket, Key=key))
+        return WrittenObject.model_validate(own(at.client.put_object(**request), Bucket=bucket, Key=key))
 
-    @tool(WRITE, "s3:GetObject", "s3:PutObject", resource="to_bucket/to_key", destructive=True, idempotent=True)
+    def plan_put_object(
+        self, bucket: BucketName, key: ObjectKey, target: Target, expected_bucket_owner: BucketOwner
+    ) -> Plan:
+        """Say which object would be replaced."""
+        return _plan_to_replace(self.at(target, bucket, expected_bucket_owner), bucket, key)
+
+    @tool(
+        WRITE, "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging",
+        "s3:GetBucketVersioning", "s3:ListBucket", resource="to_bucket/to_key",
+        destructive=True, destroys_if=_loses_previous, check=_is_a_copy,
+    )  # fmt: skip
     def copy_object(
         self,
         bucket: BucketName,
@@ -180,79 +235,30 @@ class S3Service(AWSServiceBase):
         to_key: ObjectKey,
         target: Target,
         version_id: ObjectVersion | None = None,
+        overwrite: bool = False,
+        lose_previous: bool = False,
+        expected_bucket_owner: BucketOwner = None,
+        to_expected_bucket_owner: BucketOwner = None,
     ) -> WrittenObject:
-        """Copy an object of at most 5 GiB within what this identity may read and write."""
-        if (bucket, key) == (to_bucket, to_key) and version_id is None:
-            raise InvalidParameter("The copy would be the object itself.")
-        source = {"Bucket": bucket, "Key": key, **_version(version_id)}
-        answer = self.client(target).copy_object(Bucket=to_bucket, Key=to_key, CopySource=source)
-        result = own(answer["CopyObjectResult"], VersionId=answer.get("VersionId"), Bucket=to_bucket, Key=to_key)
-        return WrittenObject.model_validate(result)
+        """Copy an object of at most 5 GiB, as one identity that may read and write both. Overwrites as put_object."""
+        at = self.at(target, to_bucket, to_expected_bucket_owner)
+        keeping = _keeping(at, overwrite, lose_previous)
+        if not overwrite and _stands(at, to_key) is not None:  # AWS is asked to see to it as well
+            raise InvalidParameter("The copy exists already. Nothing was done.", next_step="Pass overwrite to replace.")
+        owner = expected_bucket_owner or str(Call.current().account_id)
+        source = {"Bucket": bucket, "Key": key, **version(version_id)}
+        answer = at.client.copy_object(
+            Key=to_key, CopySource=source, ExpectedSourceBucketOwner=owner, **at.bucket, **keeping
+        )
+        return written(answer, to_bucket, to_key)
 
-    @tool(
-        WRITE, "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetBucketVersioning", resource="bucket/key",
-        destructive=True, idempotent=True, destroys_if=_names_a_version,
-    )  # fmt: skip
-    def delete_object(
-        self, bucket: BucketName, key: ObjectKey, target: Target, version_id: ObjectVersion | None = None
-    ) -> DeletedObject:
-        """Put a delete marker over an object of a versioned bucket; or remove one version for good."""
-        client = self.client(target)
-        if version_id is None and client.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
-            raise InvalidParameter(
-                "The bucket keeps no versions, so the object would be gone for good.",
-                next_step='Give version_id "null" to remove it for good, with confirmation.',
-            )
-        answer = client.delete_object(Bucket=bucket, Key=key, **_version(version_id))
-        marker = version_id is None or bool(answer.get("DeleteMarker"))
-        return DeletedObject.model_validate(own(answer, Bucket=bucket, Key=key, DeleteMarker=marker))
-
-    def plan_delete_object(
-        self, bucket: BucketName, key: ObjectKey, target: Target, version_id: ObjectVersion | None
+    def plan_copy_object(
+        self, to_bucket: BucketName, to_key: ObjectKey, target: Target, to_expected_bucket_owner: BucketOwner
     ) -> Plan:
-        """Say which version would be gone."""
-        client = self.client(target)
-        rows = client.list_object_versions(Bucket=bucket, Prefix=key)
-        found = [r for r in [*rows.get("Versions", []), *rows.get("DeleteMarkers", [])] if r["Key"] == key]
-        match = [row for row in found if row["VersionId"] == version_id]
-        if not match:
-            raise InvalidParameter("version_id: the object has no such version.")
-        lost = f"{match[0].get('Size', 0)} bytes of {match[0]['LastModified']:%Y-%m-%d %H:%M} are gone for good."
-        arn = f"arn:aws:s3:::{bucket}/{key} version {version_id}"
-        return Plan(target=arn, will_be_lost=lost, state={"version": match[0]})
+        """Say which object would be replaced."""
+        return _plan_to_replace(self.at(target, to_bucket, to_expected_bucket_owner), to_bucket, to_key)
 
-    @tool(READ, "s3:ListBucketVersions", resource="bucket")
-    def list_object_versions(
-        self,
-        bucket: BucketName,
-        target: Target,
-        prefix: Prefix | None = None,
-        max_results: MaxKeys = 100,
-        next_token: Token | None = None,
-    ) -> ObjectVersions:
-        """List versions and delete markers of objects, newest first for each key."""
-        request: dict[str, Any] = {"Bucket": bucket, "MaxKeys": max_results}
-        if prefix:
-            request["Prefix"] = prefix
-        if next_token:
-            request["KeyMarker"], request["VersionIdMarker"] = _unpack(next_token)
-        page = self.client(target).list_object_versions(**request)
-        rows = [ObjectVersionRow.model_validate(row) for row in page.get("Versions", [])]
-        rows += [ObjectVersionRow.model_validate(own(row, DeleteMarker=True)) for row in page.get("DeleteMarkers", [])]
-        following = _pack(page["NextKeyMarker"], page["NextVersionIdMarker"]) if page["IsTruncated"] else None
-        return ObjectVersions(versions=rows, count=len(rows), truncated=following is not None, next_token=following)
-
-    @tool(WRITE, "s3:GetObjectVersion", "s3:PutObject", resource="bucket/key", destructive=True)
-    def restore_object_version(
-        self, bucket: BucketName, key: ObjectKey, version_id: ObjectVersion, target: Target
-    ) -> WrittenObject:
-        """Make an old version the newest again, by copying it over; nothing is lost."""
-        source = {"Bucket": bucket, "Key": key, "VersionId": version_id}
-        answer = self.client(target).copy_object(Bucket=bucket, Key=key, CopySource=source)
-        result = own(answer["CopyObjectResult"], VersionId=answer.get("VersionId"), Bucket=bucket, Key=key)
-        return WrittenObject.model_validate(result)
-
-    @tool(REVEAL, "s3:GetObject", resource="bucket/key")
+    @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", resource="bucket/key")
     def presign_object(
         self,
         bucket: BucketName,
@@ -261,50 +267,76 @@ class S3Service(AWSServiceBase):
         expires_in_seconds: Annotated[int, Field(ge=1, le=_MOST_PRESIGNED_SECONDS)] = 300,
         version_id: ObjectVersion | None = None,
         method: Literal["GET"] = "GET",
+        expected_bucket_owner: BucketOwner = None,
     ) -> PresignedUrl:
         """Return a URL that lets whoever holds it read one object, for at most an hour."""
-        client = self.client(target)
-        client.head_object(Bucket=bucket, Key=key, **_version(version_id))
-        params = {"Bucket": bucket, "Key": key, **_version(version_id)}
-        url = client.generate_presigned_url("get_object", Params=params, ExpiresIn=expires_in_seconds)
-        return PresignedUrl(bucket=bucket, key=key, url=url, method=method, expires_in_seconds=expires_in_seconds)
-
-    @tool(READ, "s3:ListBucketMultipartUploads", resource="bucket")
-    def list_multipart_uploads(
-        self,
-        bucket: BucketName,
-        target: Target,
-        max_results: MaxKeys = 100,
-        next_token: Token | None = None,
-    ) -> MultipartUploads:
-        """List uploads that were begun and not finished; their parts cost money."""
-        request: dict[str, Any] = {"Bucket": bucket, "MaxUploads": max_results}
-        if next_token:
-            request["KeyMarker"], request["UploadIdMarker"] = _unpack(next_token)
-        page = self.client(target).list_multipart_uploads(**request)
-        rows = [MultipartUpload.model_validate(row) for row in page.get("Uploads", [])]
-        following = _pack(page["NextKeyMarker"], page["NextUploadIdMarker"]) if page.get("IsTruncated") else None
-        return MultipartUploads(uploads=rows, count=len(rows), truncated=following is not None, next_token=following)
+        at = self.at(target, bucket, expected_bucket_owner)
+        at.client.head_object(Key=key, **at.bucket, **version(version_id))
+        call, now = Call.current(), datetime.now(UTC)
+        ends = self.desk.credentials.expires_at(call.grant(target), call.caller)  # and the URL with them
+        seconds = min(expires_in_seconds, int(ends - now.timestamp())) if ends is not None else expires_in_seconds
+        params = {"Bucket": bucket, "Key": key, **version(version_id)}
+        url = at.client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+        return PresignedUrl(
+            bucket=bucket, key=key, url=url, method=method,
+            expires_in_seconds=seconds, expires_at=now + timedelta(seconds=seconds),
+        )  # fmt: skip
 
 
-def _version(version_id: str | None) -> dict[str, str]:
-    return {"VersionId": version_id} if version_id is not None else {}
+def _read(client: Any, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], bytes]:
+    """Return an answer and its body. A body that breaks off is asked for again, as botocore does with answers."""
+    while True:
+        answer = client.get_object(**request)
+        try:
+            return answer, answer["Body"].read()
+        except Exception as error:
+            if Call.current().trace.attempts >= MAX_ATTEMPTS or not translate(error).retryable:
+                raise
 
 
-def _readable(data: bytes) -> tuple[str, str]:
+def _readable(data: bytes, *, last: bool) -> tuple[str, str, int]:
+    """Return the text, its encoding, and how many bytes it took: a range may end within a character."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        return data.decode(), "utf-8"
+        text = decoder.decode(data, final=last)
     except UnicodeDecodeError:
-        return base64.b64encode(data).decode(), "base64"
+        return base64.b64encode(data).decode(), "base64", len(data)
+    used = len(data) - len(decoder.getstate()[0])
+    if data and not used:  # less than a character was asked for
+        return base64.b64encode(data).decode(), "base64", len(data)
+    return text, "utf-8", used
 
 
-def _pack(first: str, second: str) -> str:
-    return ".".join(base64.urlsafe_b64encode(part.encode()).decode() for part in (first, second))
+def _keeping(at: At, overwrite: bool, lose_previous: bool) -> dict[str, str]:
+    """Return what keeps a write from losing an object: AWS refuses to replace one, or keeps the version before."""
+    if not overwrite:
+        return {"IfNoneMatch": "*"}
+    if not lose_previous and not keeps_versions(at):
+        raise InvalidParameter(
+            "The bucket keeps no versions, so an object replaced would be gone for good.",
+            next_step="Pass lose_previous as well; it needs confirmation.",
+        )
+    return {}
 
 
-def _unpack(token: str) -> tuple[str, str]:
+def _stands(at: At, key: str) -> Mapping[str, Any] | None:
+    """Return the head of an object, or None where there is none, or where the identity may not look."""
     try:
-        first, second = (base64.urlsafe_b64decode(part).decode() for part in token.split("."))
-    except ValueError:
-        raise InvalidParameter("next_token: is none of ours.") from None
-    return first, second
+        head: Mapping[str, Any] = at.client.head_object(Key=key, **at.bucket)
+    except Exception as error:
+        failure = translate(error)
+        if not (is_missing(failure) or is_denial(failure)):
+            raise
+        return None
+    return head
+
+
+def _plan_to_replace(at: At, bucket: str, key: str) -> Plan:
+    head, kept = _stands(at, key), keeps_versions(at)
+    lost = "Nothing seems to stand there; if something does, it is gone for good."
+    if head is not None:
+        lost = f"{head['ContentLength']} bytes of {head['LastModified']:%Y-%m-%d %H:%M} are gone for good."
+    if kept:
+        lost = "Nothing is lost: the bucket keeps versions."
+    state = {name: head.get(name) for name in ("ETag", "LastModified", "VersionId")} if head is not None else {}
+    return Plan(target=f"arn:aws:s3:::{bucket}/{key}", will_be_lost=lost, state={**state, "versions": kept})

@@ -7,6 +7,7 @@ import os
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -36,6 +37,7 @@ def moto_url() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
+    _client.cache_clear()
     server.stop()
 
 
@@ -47,8 +49,22 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
             monkeypatch.delenv(name)
     for name, value in aws_environment(moto_url).items():
         monkeypatch.setenv(name, value)
-    urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")).close()
+    forget_everything(moto_url)
     return moto_url
+
+
+def forget_everything(moto_url: str) -> None:
+    """Empty the in-process AWS; the sessions of roles that are held somewhere stay their accounts'."""
+    from moto.iam.models import iam_backends
+    from moto.sts.models import sts_backends
+
+    keys = {account: dict(partitions["aws"].access_keys) for account, partitions in iam_backends.items()}
+    roles = {account: list(partitions["aws"].assumed_roles) for account, partitions in sts_backends.items()}
+    urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")).close()
+    for account, held in keys.items():
+        iam_backends[account]["aws"].access_keys.update({name: key for name, key in held.items() if key.role_arn})
+    for account, assumed in roles.items():
+        sts_backends[account]["aws"].assumed_roles.extend(assumed)
 
 
 def aws_environment(url: str) -> dict[str, str]:
@@ -78,13 +94,22 @@ def server_environment(**more: str) -> dict[str, str]:
 
 def boto(service: str, account: str | None = None, region: str = "us-east-1") -> Any:
     """A plain boto3 client in an account, for arranging and for looking behind the server's back."""
+    return _client(service, account, region, os.environ.get("AWS_ENDPOINT_URL", ""))
+
+
+@cache
+def _client(service: str, account: str | None, region: str, endpoint: str) -> Any:
+    return _session(account, endpoint).client(service, region_name=region)
+
+
+@cache
+def _session(account: str | None, endpoint: str) -> boto3.Session:
     if account is None:
-        return boto3.Session().client(service, region_name=region)
-    sts = boto3.Session().client("sts", region_name="us-east-1")
-    keys = sts.assume_role(RoleArn=ROLES[account], RoleSessionName="arrange")["Credentials"]
-    return boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"]).client(
-        service, region_name=region
-    )
+        return boto3.Session()
+    keys = _client("sts", None, "us-east-1", endpoint).assume_role(
+        RoleArn=ROLES[account], RoleSessionName="arrange", DurationSeconds=43_200
+    )["Credentials"]
+    return boto3.Session(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
 
 class Answer:

@@ -49,6 +49,12 @@ class Call:
             grant = self.grants[target] = self.desk.policy.decide(self.caller, target)
         return grant
 
+    def move(self, target: Target, region: str) -> None:
+        """Go on in another region, if the policy allows it: what has a region of its own is answered from there."""
+        if self.grant(target).region != region:
+            moved = target.model_copy(update={"region": region})
+            self.grants[target] = self.desk.policy.decide(self.caller, moved)
+
     def client(self, service: str, target: Target) -> Any:
         """Return a boto3 client for a target."""
         policy = self.spec.session_policy if self.desk.settings.session_policies else None

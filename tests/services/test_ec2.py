@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Session, boto, session_of
+from tests.conftest import Server, Session, boto
 
 AT: dict[str, Any] = {"account": "production"}
 
 
 @pytest.fixture
-async def call(aws: str, wire: tuple[str, str]) -> AsyncIterator[Session]:
-    async with session_of("ec2", wire) as session:
+async def call(server: Server, empty_aws: None, wire: tuple[str, str]) -> AsyncIterator[Session]:
+    async with server.session(*wire) as session:
         yield session
 
 

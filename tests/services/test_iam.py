@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.conftest import Session, boto, session_of
+from tests.conftest import Server, Session, boto, session_of
 
 AT: dict[str, Any] = {"account": "production"}
 TRUST = {
@@ -26,8 +26,8 @@ def policy(action: str = "s3:GetObject", resource: str = "*") -> str:
 
 
 @pytest.fixture
-async def call(aws: str, wire: tuple[str, str]) -> AsyncIterator[Session]:
-    async with session_of("iam", wire) as session:
+async def call(server: Server, empty_aws: None, wire: tuple[str, str]) -> AsyncIterator[Session]:
+    async with server.session(*wire) as session:
         yield session
 
 
