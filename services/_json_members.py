@@ -11,7 +11,14 @@ from typing import Any
 from errors import InvalidParameter
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+
+
+class Number(str):
+    """A number as its text: 1.10 is not 1.1 here, and no digits are lost."""
+
+
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)
+_TYPES = {str: "string", Number: "number", bool: "boolean", float: "number", dict: "object", list: "array"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ def members(text: str) -> list[Member]:
         InvalidParameter: the text is no JSON object, or a key stands in it twice.
     """
     try:
-        if not isinstance(json.loads(text), dict):
+        if not isinstance(parsed(text), dict):
             raise ValueError
     except ValueError:
         raise InvalidParameter("The secret's value is not a JSON object.") from None
@@ -51,8 +58,20 @@ def members(text: str) -> list[Member]:
     return found
 
 
-def value_of(text: str, key: str) -> str:
-    """Return one member's value: a string's content, anything else as JSON text.
+def parsed(text: str) -> Any:
+    """Return what a JSON text says, numbers as their texts.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep to be read.
+    """
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
+def value_of(text: str, key: str) -> tuple[str, str]:
+    """Return one member's value, a string's content or anything else as JSON text; and its JSON type.
 
     Raises:
         InvalidParameter: no JSON object, or no such key.
@@ -60,12 +79,35 @@ def value_of(text: str, key: str) -> str:
     for member in members(text):
         if member.key == key:
             raw = text[member.value_start : member.value_end]
-            return str(json.loads(raw)) if raw.startswith('"') else raw
+            value = parsed(raw)
+            return (value if type(value) is str else raw), type_of(value)
     raise InvalidParameter("The secret's JSON has no such key.")
 
 
-def edit(text: str, *, put: Mapping[str, Any], rename: Mapping[str, str], remove: Collection[str]) -> str:
+def type_of(value: Any) -> str:
+    """Return the JSON type of a parsed value."""
+    return _TYPES.get(type(value), "null")
+
+
+def same(one: Any, two: Any) -> bool:
+    """Tell whether two parsed values are the same to the last digit; Python alone takes true for 1."""
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(same, one, two))
+    return bool(one == two)
+
+
+def edit(text: str, *, put: Mapping[str, str], rename: Mapping[str, str], remove: Collection[str]) -> str:
     """Return the text with members set, renamed and removed; new ones come last, set apart as the others are.
+
+    Args:
+        text: A JSON object.
+        put: The JSON texts of values, by key.
+        rename: New keys, by key.
+        remove: Keys.
 
     Raises:
         InvalidParameter: no JSON object; a key to rename or remove is missing; a new name is taken.
@@ -114,16 +156,22 @@ def _separator(text: str, present: list[Member]) -> str:
     return "," + (text[text.index("{") + 1 : present[0].key_start] if present else "")
 
 
-def _written(text: str, member: Member, put: Mapping[str, Any], rename: Mapping[str, str]) -> str:
-    key = _dump(rename[member.key]) if member.key in rename else text[member.key_start : member.key_end]
-    value = _dump(put[member.key]) if member.key in put else text[member.value_start : member.value_end]
+def _written(text: str, member: Member, put: Mapping[str, str], rename: Mapping[str, str]) -> str:
+    key = to_json(rename[member.key]) if member.key in rename else text[member.key_start : member.key_end]
+    value = put[member.key] if member.key in put else text[member.value_start : member.value_end]
     return key + text[member.key_end : member.value_start] + value
 
 
-def _new(text: str, present: list[Member], key: str, value: Any) -> str:
+def _new(text: str, present: list[Member], key: str, value: str) -> str:
     colon = text[present[-1].key_end : present[-1].value_start] if present else ":"
-    return _dump(key) + colon + _dump(value)
+    return to_json(key) + colon + value
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def to_json(value: Any) -> str:
+    """Return a value's JSON text, in UTF-8's letters where they can be written so."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair: JSON can say it, UTF-8 cannot
+        return json.dumps(value)
+    return text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 _KEYS = {"Version", "Id", "Statement"}
@@ -24,7 +24,7 @@ def parse_policy(text: str) -> str:
     """
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict) or not set(document) <= _KEYS or "Statement" not in document:
         raise ValueError("is not a policy document: Version, Id and Statement")
@@ -62,9 +62,14 @@ class Policy:
         return (statement for statement in self.statements if statement["Effect"] == "Deny")
 
 
-def open_to_everyone(policy: Policy) -> bool:
-    """Tell whether a resource or trust policy lets anybody in: any principal, and no condition that could narrow it."""
-    return any(_is_anyone(statement) and not statement.get("Condition") for statement in policy.allows())
+def open_to_everyone(policy: Policy, *, conditions: bool = False) -> bool:
+    """Tell whether a resource or trust policy lets anybody in: any principal, and no condition that could narrow it.
+
+    Args:
+        policy: The policy.
+        conditions: Count also what a condition may narrow.
+    """
+    return any(_is_anyone(one) and (conditions or not one.get("Condition")) for one in policy.allows())
 
 
 def allows_everything(policy: Policy) -> bool:
@@ -76,11 +81,40 @@ def allows_everything(policy: Policy) -> bool:
     )
 
 
-def locks_out(policy: Policy, action: str) -> bool:
-    """Tell whether a statement denies an action to every principal, without a condition."""
+def locks_out(policy: Policy, action: str, principal: str) -> bool:
+    """Tell whether a statement denies an action to a principal, without a condition that could let it through."""
     return any(
-        _is_anyone(statement) and not statement.get("Condition") and _covers(statement, action)
+        not statement.get("Condition") and _covers(statement, action) and _meets(statement, _names_of(principal))
         for statement in policy.denies()
+    )
+
+
+def _names_of(principal: str) -> set[str]:
+    """Return how a policy may name a principal: by its ARN, its role's, its session's, its account's."""
+    prefix, account, resource = principal.rsplit(":", 2)
+    partition = prefix.split(":")[1]
+    kind, _, rest = resource.partition("/")
+    role = rest.split("/")[0] if kind == "assumed-role" else rest.rsplit("/", 1)[-1]
+    names = {principal, account, f"arn:{partition}:iam::{account}:root"}
+    if kind in ("role", "assumed-role"):  # a role's path is not in its sessions' ARNs
+        names |= {f"arn:{partition}:iam::{account}:role/{role}", f"arn:{partition}:sts::{account}:assumed-role/{role}/"}
+    return names
+
+
+def _meets(statement: Mapping[str, Any], names: Collection[str]) -> bool:
+    """Tell whether a deny meets a principal of these names."""
+    if "NotPrincipal" not in statement:
+        return _is_anyone(statement) or _holds(statement.get("Principal"), names)
+    # To exempt an account exempts its root user alone, none of its roles.
+    own = {name for name in names if not name.isdigit() and not name.endswith(":root")}
+    return not _holds(statement["NotPrincipal"], own)
+
+
+def _holds(principals: Any, names: Collection[str]) -> bool:
+    listed = _list(principals.get("AWS")) if isinstance(principals, Mapping) else _list(principals)
+    return any(
+        one == "*" or one in names or any(name.endswith("/") and str(one).startswith(name) for name in names)
+        for one in listed
     )
 
 

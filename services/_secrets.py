@@ -3,40 +3,85 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import logging
 import re
 import secrets
+import string
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
+from access.policy import identity_of
 from errors import InvalidParameter, VersionConflict, translate
-from services.base import AWSModel, Tags, Timestamp
+from services._json_members import parsed, to_json
+from services.base import AWSModel, AWSServiceBase, Tags, Target, Timestamp
+from toolcall.call import Call
 
+log = logging.getLogger("aws_ops.secrets")
 MAX_VALUE_BYTES = 65_536
 PLACEHOLDER = "{{generate}}"
+MOST_PLACEHOLDERS = 50
 CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
-_NAME = r"[A-Za-z0-9/_+=.@-]+"
-_ID = re.compile(rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:[A-Za-z0-9/_+=.@!-]+|{_NAME}")
+NAME = r"[A-Za-z0-9/_+=.@-]+"
+# Services that manage secrets of their own put a "!" into their names; nobody else may.
+_ANY_NAME = r"[A-Za-z0-9/_+=.@!-]+"
+_ID = re.compile(rf"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{{12}}:secret:{_ANY_NAME}|{_ANY_NAME}")
+_CLASSES = {
+    "exclude_lowercase": string.ascii_lowercase,
+    "exclude_uppercase": string.ascii_uppercase,
+    "exclude_numbers": string.digits,
+    "exclude_punctuation": string.punctuation,
+}
+_LONG_ENOUGH_TO_HIDE = 4
 
 
 def _fits_a_secret(value: SecretStr) -> SecretStr:
-    size = len(value.get_secret_value().encode())
-    if not 1 <= size <= MAX_VALUE_BYTES:
-        raise ValueError(f"is {size} bytes long; AWS takes 1 to {MAX_VALUE_BYTES}")
+    _check_size(_utf8(value.get_secret_value()))
     return value
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not Unicode text: half a surrogate pair stands in it") from None
+
+
+def _check_size(data: bytes) -> None:
+    if not 1 <= len(data) <= MAX_VALUE_BYTES:
+        raise ValueError(f"is {len(data)} bytes long; AWS takes 1 to {MAX_VALUE_BYTES}")
 
 
 def _is_base64(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
     try:
-        size = len(base64.b64decode(value.get_secret_value(), validate=True))
-    except binascii.Error:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
         raise ValueError("is not base64") from None
-    if not 1 <= size <= MAX_VALUE_BYTES:
-        raise ValueError(f"is {size} bytes long; AWS takes 1 to {MAX_VALUE_BYTES}")
+    if base64.b64encode(data).decode() != text:  # it would not come back as it went in
+        raise ValueError("is not base64 in its one canonical form")
+    _check_size(data)
     return value
+
+
+class JsonText(SecretStr):
+    """A value that was submitted as JSON and no string: its JSON text."""
+
+
+def _as_secret(value: Any) -> SecretStr:
+    return SecretStr(value) if isinstance(value, str) else JsonText(to_json(value))
 
 
 def _are_aws_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -56,10 +101,15 @@ def _is_name_or_arn(value: str) -> str:
     return value
 
 
-SecretName = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=f"^{_NAME}$")]
+SecretName = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=f"^{NAME}$")]
 SecretId = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_is_name_or_arn)]
+# A leading "!" would turn AWS's filter round.
+NamePrefix = Annotated[
+    str, StringConstraints(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9/_+=.@-][A-Za-z0-9/_+=.@!-]*$")
+]
 SecretValue = Annotated[SecretStr, AfterValidator(_fits_a_secret)]
 SecretBytes = Annotated[SecretStr, AfterValidator(_is_base64)]
+SecretJson = Annotated[SecretStr, PlainValidator(_as_secret), WithJsonSchema({"writeOnly": True})]
 Description = Annotated[str, StringConstraints(max_length=2048)]
 KmsKeyId = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 NewTags = Annotated[dict[str, str], AfterValidator(_are_aws_tags)]
@@ -81,19 +131,37 @@ class Generate(BaseModel):
     exclude_punctuation: bool = False
     include_space: bool = False
     template: SecretStr | None = Field(
-        default=None, description=f'JSON in which each "{PLACEHOLDER}" string becomes a value of its own'
+        default=None, description=f"JSON; each {PLACEHOLDER} in its strings becomes a value of its own"
     )
 
+    @model_validator(mode="after")
+    def _leaves_characters(self) -> Generate:
+        if not self._classes and not (self.include_space and " " not in (self.exclude_characters or "")):
+            raise ValueError("the exclusions leave no characters")
+        return self
+
+    @property
+    def _classes(self) -> set[str]:
+        """The classes of which characters are left."""
+        without = set(self.exclude_characters or "")
+        return {name for name, letters in _CLASSES.items() if not getattr(self, name) and set(letters) - without}
+
     def request(self) -> dict[str, Any]:
-        """Return GetRandomPassword's arguments."""
+        """Return GetRandomPassword's arguments.
+
+        AWS puts in one character of each class, and refuses what is too short or leaves a class empty; so it is told
+        of the classes that can be there.
+        """
+        left = self._classes
         return {
             "PasswordLength": self.length,
             "ExcludeCharacters": self.exclude_characters or "",
-            "ExcludeLowercase": self.exclude_lowercase,
-            "ExcludeUppercase": self.exclude_uppercase,
-            "ExcludeNumbers": self.exclude_numbers,
-            "ExcludePunctuation": self.exclude_punctuation,
+            "ExcludeLowercase": "exclude_lowercase" not in left,
+            "ExcludeUppercase": "exclude_uppercase" not in left,
+            "ExcludeNumbers": "exclude_numbers" not in left,
+            "ExcludePunctuation": "exclude_punctuation" not in left,
             "IncludeSpace": self.include_space,
+            "RequireEachIncludedType": self.length > len(left),
         }
 
 
@@ -145,6 +213,8 @@ class Secret(AWSModel):
 class Held(AWSModel):
     """One version's value while the work needs it; it is no result, and its repr shows nothing."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     name: str
     arn: str
     version_id: str
@@ -172,6 +242,68 @@ class Held(AWSModel):
         return self.secret_string
 
 
+def reach(service: AWSServiceBase, target: Target, *secret_ids: str) -> Any:
+    """Return a client for a target, to work there on secrets of these names or ARNs.
+
+    Raises:
+        InvalidParameter: an ARN is of another region, or of another account that this server has. The ARN of an
+            account that it does not have is AWS's to decide: a resource policy may share that secret.
+    """
+    for secret_id in secret_ids:
+        if secret_id.startswith("arn:"):
+            _check_place(service, target, secret_id)
+    return service.client(target)
+
+
+def _check_place(service: AWSServiceBase, target: Target, arn: str) -> None:
+    desk, call = service.desk, Call.current()
+    grant = call.grant(target)
+    region, account = place_of(arn)
+    if region != grant.region:
+        raise InvalidParameter(
+            f"The ARN is of a secret in {region}, but this call runs in {grant.region}.",
+            next_step="Name the ARN's region.",
+        )
+    if account == desk.credentials.account_id(grant, call.caller):
+        return
+    owners = {one.name: desk.credentials.known_account_id(identity_of(one)) for one in desk.settings.accounts}
+    if account in owners.values():
+        raise InvalidParameter(
+            "The ARN is of a secret in another account than this call runs in.", next_step="Name the ARN's account."
+        )
+
+
+def place_of(arn: str) -> tuple[str, str]:
+    """Return the region and the account of a secret's ARN."""
+    _, _, _, region, account, *_ = arn.split(":")
+    return region, account
+
+
+def describe(client: Any, secret_id: str) -> Secret:
+    """Return a secret's metadata."""
+    return Secret.model_validate(client.describe_secret(SecretId=secret_id))
+
+
+def bearer(secret: Secret, stage: str) -> str | None:
+    """Return the version that bears a stage."""
+    versions = secret.version_ids_to_stages or {}
+    return next((version for version, stages in versions.items() if stage in stages), None)
+
+
+def unfinished(secret: Secret) -> str | None:
+    """Return the version of a rotation that has not ended: AWSPENDING on another version than the current one."""
+    pending = bearer(secret, PENDING)
+    return pending if pending is not None and pending != bearer(secret, CURRENT) else None
+
+
+def how_to_unblock(version: str) -> str:
+    """Return what AWS advises where AWSPENDING stays on a version."""
+    return (
+        "Read the rotation function's log in CloudWatch. If that rotation is dead, take its stage off with "
+        f"update_secret_version_stage (version_stage={PENDING}, from_version_id={version}), then rotate_secret."
+    )
+
+
 def read(client: Any, secret_id: str, version_id: str | None = None, version_stage: str | None = None) -> Held:
     """Read a version's value; AWSCURRENT if none is named."""
     if version_id is None and version_stage is None:
@@ -181,7 +313,14 @@ def read(client: Any, secret_id: str, version_id: str | None = None, version_sta
     held = Held.model_validate(answer)
     if held.secret_string is None and held.secret_binary is None:
         raise KeyError("SecretString")
+    _hide(held.secret_string)
     return held
+
+
+def _hide(text: str | None) -> None:
+    """Have a value taken out of whatever this call's failure may say, as if it had been submitted."""
+    if text is not None and len(text) >= _LONG_ENOUGH_TO_HIDE:
+        Call.current().secrets += (text,)
 
 
 def one_value(arguments: Mapping[str, Any], *, required: bool) -> None:
@@ -200,11 +339,16 @@ def one_value(arguments: Mapping[str, Any], *, required: bool) -> None:
 
 def _check_template(template: str) -> None:
     try:
-        json.loads(template)
+        parsed(template)
+        _utf8(template)
     except ValueError:
         raise InvalidParameter("generate: the template is not JSON.") from None
-    if json.dumps(PLACEHOLDER) not in template:
-        raise InvalidParameter(f'generate: the template has no "{PLACEHOLDER}" in it.')
+    keys: list[str] = []
+    json.loads(template, parse_int=str, object_pairs_hook=lambda pairs: keys.extend(key for key, _ in pairs))
+    if any(PLACEHOLDER in key for key in keys):
+        raise InvalidParameter(f"generate: {PLACEHOLDER} stands in a key of the template; keys are shown.")
+    if not 1 <= template.count(PLACEHOLDER) <= MOST_PLACEHOLDERS:
+        raise InvalidParameter(f"generate: the template needs {PLACEHOLDER} 1 to {MOST_PLACEHOLDERS} times.")
 
 
 def compose(
@@ -222,19 +366,22 @@ def make(client: Any, generate: Generate) -> str:
     """Return a value that AWS generates, in its template if it has one. It never leaves the server."""
     if generate.template is None:
         return _random(client, generate)
-    parts = generate.template.get_secret_value().split(json.dumps(PLACEHOLDER))
-    text = parts[0] + "".join(json.dumps(_random(client, generate)) + part for part in parts[1:])
+    first, *rest = generate.template.get_secret_value().split(PLACEHOLDER)
+    # Within a JSON string on both sides, so what comes between is escaped and bears no quotes of its own.
+    text = first + "".join(json.dumps(_random(client, generate))[1:-1] + part for part in rest)
     if len(text.encode()) > MAX_VALUE_BYTES:
         raise InvalidParameter(f"generate: the value would be longer than {MAX_VALUE_BYTES} bytes.")
     return text
 
 
 def _random(client: Any, generate: Generate) -> str:
-    return str(client.get_random_password(**generate.request())["RandomPassword"])
+    made = str(client.get_random_password(**generate.request())["RandomPassword"])
+    _hide(made)
+    return made
 
 
-def put_if_current(client: Any, held: Held, text: str) -> str:
-    """Write a new current version if the one that was read still is it; return its id.
+def put_if_current(client: Any, arn: str, current: str, content: Mapping[str, Any]) -> str:
+    """Write a new current version if `current` still is it; return its id.
 
     AWS has no conditional write, but it moves AWSCURRENT only from the version that the request names. So the value
     is put under a stage of its own first.
@@ -243,29 +390,55 @@ def put_if_current(client: Any, held: Held, text: str) -> str:
         VersionConflict: another version has become current since; nothing current was changed.
     """
     stage = f"aws-ops-{secrets.token_hex(8)}"
-    version = str(client.put_secret_value(SecretId=held.arn, SecretString=text, VersionStages=[stage])["VersionId"])
+    version = str(client.put_secret_value(SecretId=arn, **content, VersionStages=[stage])["VersionId"])
     try:
-        move_stage(client, held.arn, CURRENT, version, held.version_id)
+        move_stage(client, arn, CURRENT, version, current)
+    except VersionConflict as moved:
+        moved.message += " What was written for this call bears no stage, and AWS removes it by and by."
+        raise
     finally:
-        client.update_secret_version_stage(SecretId=held.arn, VersionStage=stage, RemoveFromVersionId=version)
+        _take_off(client, arn, stage, version)
     return version
 
 
-def move_stage(client: Any, secret_id: str, stage: str, to_version: str, from_version: str | None) -> None:
-    """Move a stage from one version to another.
+def _take_off(client: Any, arn: str, stage: str, version: str) -> None:
+    """Clear our stage away. What was done is done, whether or not this succeeds."""
+    trace = Call.current().trace
+    lost = trace.answer_lost
+    try:
+        client.update_secret_version_stage(SecretId=arn, VersionStage=stage, RemoveFromVersionId=version)
+    except Exception as error:
+        log.warning("a stage was left behind", extra={"stage": stage, "error": translate(error).error_code})
+    trace.answer_lost = lost
+
+
+def move_stage(client: Any, arn: str, stage: str, to_version: str | None, from_version: str | None) -> None:
+    """Put a stage on a version, move it, or (to None) take it off.
 
     Raises:
-        VersionConflict: it is not on that version any more.
+        VersionConflict: it is not where it was any more.
     """
-    request = {"SecretId": secret_id, "VersionStage": stage, "MoveToVersionId": to_version}
-    if from_version is not None:
-        request["RemoveFromVersionId"] = from_version
+    request = {"MoveToVersionId": to_version, "RemoveFromVersionId": from_version}
+    given = {name: version for name, version in request.items() if version is not None}
     try:
-        client.update_secret_version_stage(**request)
+        client.update_secret_version_stage(SecretId=arn, VersionStage=stage, **given)
     except Exception as error:
-        if translate(error).error_code == "InvalidParameterException":
+        if translate(error).error_code != "InvalidParameterException":
+            raise
+        # The stage is not where the request says. It may be that it was moved by our own first attempt, unanswered.
+        bears_it = _bearer_now(client, arn, stage, error)
+        Call.current().trace.answer_lost = False
+        if bears_it == from_version:
+            raise
+        if bears_it != to_version:
             raise conflict() from None
-        raise
+
+
+def _bearer_now(client: Any, arn: str, stage: str, error: Exception) -> str | None:
+    try:
+        return bearer(describe(client, arn), stage)
+    except Exception:
+        raise error from None
 
 
 def conflict() -> VersionConflict:

@@ -6,22 +6,44 @@ Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from errors import InvalidParameter, translate
 from services._policies import Policy, locks_out, open_to_everyone, parse_policy
-from services._secrets import PENDING, KmsKeyId, ReplicationStatus, RotationRules, Secret, SecretId
+from services._secrets import (
+    KmsKeyId,
+    ReplicationStatus,
+    RotationRules,
+    Secret,
+    SecretId,
+    describe,
+    how_to_unblock,
+    reach,
+    unfinished,
+)
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
 
 MAX_POLICY_BYTES = 20_480
+_POLL_SECONDS = 1.0
+_KEPT_FOR_THE_ANSWER_SECONDS = 2.0
+_UNDER_WAY = frozenset({"InProgress", "Pending"})
+
+
+def _fits_a_policy(text: str) -> str:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_POLICY_BYTES:
+        raise ValueError(f"is longer than the {MAX_POLICY_BYTES} bytes that AWS takes")
+    return parse_policy(text)
+
+
 LambdaArn = Annotated[
     str, StringConstraints(pattern=r"^arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_:$-]+$")
 ]
-PolicyText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_POLICY_BYTES), AfterValidator(parse_policy)]
+PolicyText = Annotated[str, StringConstraints(min_length=1), AfterValidator(_fits_a_policy)]
 RegionName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -43,14 +65,16 @@ class RotationSetting(AWSModel):
     rotation_lambda_arn: str | None = None
     rotation_rules: RotationRules | None = None
     pending_version_id: str | None = Field(default=None, description="AWSPENDING on a version that is not current")
+    advice: str | None = None
 
 
 class Replication(AWSModel):
-    """Each replica with its state; `failed` names the regions that AWS could not replicate to."""
+    """Each replica with its state; `failed` names the regions that AWS could not replicate to, and why."""
 
     arn: str
     replication_status: list[ReplicationStatus] = []
     failed: list[str] = []
+    under_way: list[str] = Field(default=[], description="Regions not decided yet; describe_secret tells later")
 
 
 class PromotedReplica(AWSModel):
@@ -95,7 +119,7 @@ class SecretsAdminService(AWSServiceBase):
         Args:
             duration: The window, such as 3h
         """
-        client = self.client(target)
+        client = reach(self, target, secret_id)
         rules = {
             "AutomaticallyAfterDays": automatically_after_days,
             "ScheduleExpression": schedule_expression,
@@ -108,8 +132,8 @@ class SecretsAdminService(AWSServiceBase):
         }
         if rotation_lambda_arn is not None:
             request["RotationLambdaARN"] = rotation_lambda_arn
-        elif not Secret.model_validate(client.describe_secret(SecretId=secret_id)).rotation_lambda_arn:
-            raise InvalidParameter("rotation_lambda_arn: the secret has no rotation function yet, so give one.")
+        else:
+            _check_rotates(describe(client, secret_id))
         client.rotate_secret(**request)
         return _rotation(client, secret_id)
 
@@ -119,13 +143,13 @@ class SecretsAdminService(AWSServiceBase):
     )  # fmt: skip
     def cancel_rotation(self, secret_id: SecretId, target: Target) -> RotationSetting:
         """Switch off a secret's automatic rotation. A version left pending is named in the answer."""
-        client = self.client(target)
+        client = reach(self, target, secret_id)
         client.cancel_rotate_secret(SecretId=secret_id)
         return _rotation(client, secret_id)
 
     @tool(
         WRITE, "secretsmanager:ReplicateSecretToRegions", "secretsmanager:CreateSecret", "secretsmanager:TagResource",
-        resource="secret_id",
+        "secretsmanager:DescribeSecret", resource="secret_id",
     )  # fmt: skip
     def replicate_secret(
         self,
@@ -133,25 +157,31 @@ class SecretsAdminService(AWSServiceBase):
         replicas: Annotated[list[Replica], Field(min_length=1, max_length=20)],
         target: Target,
         force_overwrite: bool = False,
+        wait: bool = True,
     ) -> Replication:
-        """Replicate a secret to other regions. One that fails is named with AWS's reason.
+        """Replicate a secret to other regions, and wait for the outcome. One that fails is named with AWS's reason.
 
         Args:
             force_overwrite: Replace a secret of the same name there
         """
-        self._check_regions([replica.region for replica in replicas], target)
+        regions = [replica.region for replica in replicas]
+        self._check_regions(regions, target)
+        if len(set(regions)) < len(regions) or Call.current().grant(target).region in regions:
+            raise InvalidParameter("replicas: name each region once, and not the secret's own.")
+        client = reach(self, target, secret_id)
         added = [
             {"Region": replica.region, **({"KmsKeyId": replica.kms_key_id} if replica.kms_key_id else {})}
             for replica in replicas
         ]
-        answer = self.client(target).replicate_secret_to_regions(
+        answer = client.replicate_secret_to_regions(
             SecretId=secret_id, AddReplicaRegions=added, ForceOverwriteReplicaSecret=force_overwrite
         )
-        return _replication(answer)
+        begun = _replication(answer["ARN"], answer.get("ReplicationStatus", []))
+        return _settled(client, begun, regions) if wait else begun
 
     @tool(
         WRITE, "secretsmanager:RemoveRegionsFromReplication", "secretsmanager:DeleteSecret",
-        resource="secret_id", destructive=True, idempotent=True,
+        "secretsmanager:DescribeSecret", resource="secret_id", destructive=True,
     )  # fmt: skip
     def remove_secret_replicas(
         self,
@@ -161,19 +191,32 @@ class SecretsAdminService(AWSServiceBase):
     ) -> Replication:
         """Delete a secret's replicas in these regions; replicate_secret makes them again."""
         self._check_regions(regions, target)
-        answer = self.client(target).remove_regions_from_replication(SecretId=secret_id, RemoveReplicaRegions=regions)
-        return _replication(answer)
+        client = reach(self, target, secret_id)
+        have = {replica.region for replica in describe(client, secret_id).replication_status or []}
+        if strange := sorted(set(regions) - have):
+            raise InvalidParameter(f"regions: the secret has no replica in {', '.join(strange)}.")
+        answer = client.remove_regions_from_replication(SecretId=secret_id, RemoveReplicaRegions=regions)
+        return _replication(answer["ARN"], answer.get("ReplicationStatus", []))
 
-    @tool(WRITE, "secretsmanager:StopReplicationToReplica", resource="secret_id", destructive=True)
+    @tool(
+        WRITE, "secretsmanager:StopReplicationToReplica", "secretsmanager:DescribeSecret",
+        resource="secret_id", destructive=True,
+    )  # fmt: skip
     def promote_replica(self, secret_id: SecretId, target: Target) -> PromotedReplica:
         """Make the replica in this region a secret of its own, apart from its primary."""
-        answer = self.client(target).stop_replication_to_replica(SecretId=secret_id)
-        return PromotedReplica(arn=answer["ARN"], region=Call.current().grant(target).region)
+        client, region = reach(self, target, secret_id), Call.current().grant(target).region
+        primary = describe(client, secret_id).primary_region
+        if primary in (None, region):
+            raise InvalidParameter(
+                f"The secret in {region} is no replica.",
+                next_step="describe_secret on the primary names the regions of its replicas; call in one of those.",
+            )
+        return PromotedReplica(arn=client.stop_replication_to_replica(SecretId=secret_id)["ARN"], region=region)
 
     @tool(READ, "secretsmanager:GetResourcePolicy", resource="secret_id")
     def get_secret_policy(self, secret_id: SecretId, target: Target) -> SecretPolicy:
         """Return a secret's resource policy."""
-        answer = self.client(target).get_resource_policy(SecretId=secret_id)
+        answer = reach(self, target, secret_id).get_resource_policy(SecretId=secret_id)
         text = answer.get("ResourcePolicy")
         return SecretPolicy(name=answer["Name"], arn=answer["ARN"], policy=json.loads(text) if text else None)
 
@@ -190,11 +233,11 @@ class SecretsAdminService(AWSServiceBase):
         document = Policy(policy)
         if open_to_everyone(document):
             raise InvalidParameter("policy: it opens the secret to everyone: name principals, or add a condition.")
-        if locks_out(document, "secretsmanager:PutResourcePolicy"):
+        client = reach(self, target, secret_id)
+        if any(document.denies()) and locks_out(document, "secretsmanager:PutResourcePolicy", self._principal(target)):
             raise InvalidParameter(
-                "policy: it denies everyone, whoever sets it included, so nobody could change it back."
+                "policy: it denies secretsmanager:PutResourcePolicy to the identity that sets it, and locks it out."
             )
-        client = self.client(target)
         _validate(client, secret_id, policy)
         answer = client.put_resource_policy(SecretId=secret_id, ResourcePolicy=policy, BlockPublicPolicy=True)
         return SecretPolicy(name=answer["Name"], arn=answer["ARN"], policy=json.loads(policy))
@@ -202,8 +245,14 @@ class SecretsAdminService(AWSServiceBase):
     @tool(WRITE, "secretsmanager:DeleteResourcePolicy", resource="secret_id", destructive=True, idempotent=True)
     def delete_secret_policy(self, secret_id: SecretId, target: Target) -> SecretPolicy:
         """Remove a secret's resource policy; access by IAM policies remains."""
-        answer = self.client(target).delete_resource_policy(SecretId=secret_id)
+        answer = reach(self, target, secret_id).delete_resource_policy(SecretId=secret_id)
         return SecretPolicy(name=answer["Name"], arn=answer["ARN"])
+
+    def _principal(self, target: Target) -> str:
+        """Return the ARN of who this call runs as: the role, where it is one."""
+        call = Call.current()
+        grant = call.grant(target)
+        return grant.identity.role_arn or self.desk.credentials.caller_arn(grant, call.caller)
 
     def _check_regions(self, regions: list[str], target: Target) -> None:
         """Refuse a region that does not exist or is not allowed, before any change."""
@@ -224,28 +273,53 @@ def _validate(client: Any, secret_id: str, policy: str) -> None:
         raise InvalidParameter(f"policy: AWS does not accept it: {reasons}")
 
 
+def _check_rotates(secret: Secret) -> None:
+    if not (secret.rotation_lambda_arn or secret.owning_service or secret.rotation_enabled):
+        raise InvalidParameter("rotation_lambda_arn: the secret has no rotation function yet, so give one.")
+
+
 def _rotation(client: Any, secret_id: str) -> RotationSetting:
-    secret = Secret.model_validate(client.describe_secret(SecretId=secret_id))
-    versions = secret.version_ids_to_stages or {}
-    pending = [version for version, stages in versions.items() if stages == [PENDING]]
+    secret = describe(client, secret_id)
+    pending = unfinished(secret)
     return RotationSetting(
         name=secret.name,
         arn=secret.arn,
         rotation_enabled=bool(secret.rotation_enabled),
         rotation_lambda_arn=secret.rotation_lambda_arn,
         rotation_rules=secret.rotation_rules,
-        pending_version_id=pending[0] if pending else None,
+        pending_version_id=pending,
+        advice=how_to_unblock(pending) if pending and not secret.rotation_enabled else None,
     )
 
 
-def _replication(answer: Mapping[str, Any]) -> Replication:
-    states = [ReplicationStatus.model_validate(row) for row in answer.get("ReplicationStatus", [])]
+def _replication(arn: str, rows: Iterable[Any]) -> Replication:
+    states = [ReplicationStatus.model_validate(row) for row in rows]
     return Replication(
-        arn=answer["ARN"],
+        arn=arn,
         replication_status=states,
         failed=[
             f"{state.region}: {state.status_message or 'no reason given'}"
             for state in states
             if state.status == "Failed"
         ],
+        under_way=[state.region for state in states if state.status in _UNDER_WAY],
     )
+
+
+def _settled(client: Any, begun: Replication, regions: Collection[str]) -> Replication:
+    """Look at a replication until each region is decided, as long as the call's deadline lets us.
+
+    It has begun, so a look that fails is no failure of the call.
+    """
+    call, seen = Call.current(), begun
+    end = call.trace.deadline - _KEPT_FOR_THE_ANSWER_SECONDS
+    while (left := set(seen.under_way) & set(regions)) and time.monotonic() + _POLL_SECONDS < end:
+        call.progress(len(regions) - len(left), len(regions), f"{', '.join(sorted(left))} under way")
+        time.sleep(_POLL_SECONDS)
+        try:
+            rows = client.describe_secret(SecretId=begun.arn).get("ReplicationStatus", [])
+            seen = _replication(begun.arn, rows)
+        except Exception as error:
+            if not translate(error).retryable:
+                break
+    return seen

@@ -9,45 +9,82 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from errors import DeadlineExceeded, translate
 from services._policies import Policy, open_to_everyone
-from services._secrets import CURRENT, PENDING, read
+from services._secrets import CURRENT, PENDING, NamePrefix, read
 from services.base import READ, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
-from toolcall.fanout import TargetFailure, gather
-from toolcall.results import AWSModel as Row
+from toolcall.fanout import MOST_AT_ONCE, TargetFailure, gather
 
 _MOST_PER_REGION = 500
+_NAMED_UNCHECKED = 10
+_PROGRESS_EVERY = 20
+_ALL = "all"
+_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")
 _SEVERITIES = ("high", "medium", "low")
 _AWS_MANAGED_KEY = "alias/aws/secretsmanager"
+_TO_DO = {
+    "RotationOverdue": "read the rotation function's log in CloudWatch, then rotate_secret",
+    "RotationStuck": "read the rotation function's log; take AWSPENDING off that version with "
+    "update_secret_version_stage, then rotate_secret",
+    "NeverRotated": "rotate_secret, and read the rotation function's log",
+    "NoRotation": "configure_rotation",
+    "ReplicaFailed": "replicate_secret to that region again, with force_overwrite if a secret of the name is there",
+    "ReplicaNotInSync": "describe_secret later; if it stays, remove_secret_replicas and replicate_secret again",
+    "PublicPolicy": "put_secret_policy that names principals",
+    "ConditionalPolicy": "put_secret_policy that names principals, or check that the condition lets in few",
+    "CrossAccountPolicy": "check that each account still needs it; put_secret_policy without those that do not",
+    "DuplicateValue": "give each use a value of its own: update_secret with generate",
+    "Unused": "lookup_events for its readers, then delete_secret with a recovery window",
+    "DefaultKey": "update_secret with kms_key_id; other accounts cannot use the default key",
+    "PendingDeletion": "restore_secret if it is still needed",
+}
+_Found = tuple[str, str, str]  # severity, finding, detail
 
 
-class Finding(Row):
-    """One thing that is wrong with one secret, and what to do about it."""
+class Finding(AWSModel):
+    """One thing that is wrong with one secret."""
 
     severity: str
     finding: str
     region: str
     secret: str
     detail: str
-    to_do: str
+
+
+class Unchecked(AWSModel):
+    """A check that could not be made on some secrets, and why; `secrets` names the first of them."""
+
+    check: str
+    region: str
+    error_code: str
+    message: str
+    count: int
+    secrets: list[str]
 
 
 class SecretsAudit(AWSModel):
-    """The findings, worst first; `failures` names regions that could not be looked at."""
+    """The findings, worst first. `failures` names regions, `unchecked` checks, that could not be looked at."""
 
     findings: list[Finding]
-    counts: dict[str, int]
+    counts: dict[str, int] = Field(description="Findings per severity, those cut off included")
+    to_do: dict[str, str] = Field(description="What to do about each kind of finding")
     secrets_seen: int
     regions: list[str]
     truncated: bool = False
     failures: list[TargetFailure] = []
+    unchecked: list[Unchecked] = []
 
 
 class SecretsAuditService(AWSServiceBase):
@@ -60,6 +97,7 @@ class SecretsAuditService(AWSServiceBase):
         READ,
         "secretsmanager:ListSecrets",
         "secretsmanager:DescribeSecret",
+        "secretsmanager:ListSecretVersionIds",
         "secretsmanager:GetResourcePolicy",
         "secretsmanager:GetSecretValue",
     )
@@ -68,167 +106,225 @@ class SecretsAuditService(AWSServiceBase):
         target: Target,
         regions: Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1, max_length=40)]
         | None = None,
+        name_prefix: NamePrefix | None = None,
         unread_days: Annotated[int, Field(ge=1, le=3650)] = 90,
         pending_hours: Annotated[int, Field(ge=1, le=720)] = 24,
         compare_values: bool = False,
+        max_findings: Annotated[int, Field(ge=1, le=2000)] = 200,
     ) -> SecretsAudit:
         """Find secrets with overdue, failed or stuck rotation, broken replicas, open policies and the like.
 
         Args:
-            regions: The call's region if not given
-            compare_values: Also find equal values, by fingerprint
+            regions: The call's region if not given; ["all"] for all that may be used
+            compare_values: Also find equal values, by fingerprint; AWS counts this as reading them
         """
-        asked = [target.model_copy(update={"region": region}) for region in regions or [_region(target)]]
+        asked = [target.model_copy(update={"region": region}) for region in self._regions(target, regions)]
         for one in asked:
             Call.current().grant(one)
-        look = _Look(unread_days, pending_hours, compare_values)
-        gathered = gather(asked, lambda one: look.region(self.client(one), _region(one)))
-        seen = [report for _, report in gathered.answers]
-        findings = [finding for report in seen for finding in report.findings] + look.duplicates()
-        findings.sort(key=lambda finding: (_SEVERITIES.index(finding.severity), finding.region, finding.secret))
+        with _Look(timedelta(days=unread_days), timedelta(hours=pending_hours), compare_values) as look:
+            gathered = gather(
+                asked, lambda one: look.region(self.client(one), _region(one), name_prefix), progress=False
+            )
+        findings = sorted(look.findings, key=lambda found: (_SEVERITIES.index(found.severity), found.finding))
+        shown = findings[:max_findings]
         return SecretsAudit(
-            findings=findings,
+            findings=shown,
             counts={severity: sum(f.severity == severity for f in findings) for severity in _SEVERITIES},
-            secrets_seen=sum(report.secrets for report in seen),
-            regions=[report.region for report in seen],
-            truncated=any(report.truncated for report in seen),
+            to_do={name: text for name, text in _TO_DO.items() if any(found.finding == name for found in shown)},
+            secrets_seen=look.seen,
+            regions=[_region(one) for one, _ in gathered.answers],
+            truncated=look.truncated or len(shown) < len(findings),
             failures=gathered.failures,
+            unchecked=look.unchecked,
         )
 
-
-class _Report:
-    def __init__(self, region: str) -> None:
-        self.region, self.secrets, self.truncated = region, 0, False
-        self.findings: list[Finding] = []
+    def _regions(self, target: Target, asked: list[str] | None) -> Iterable[str]:
+        """Return the regions to look at: for `all` the account's own, else the allowed, else the partition's."""
+        grant = Call.current().grant(target)
+        if asked is None:
+            return [grant.region]
+        if asked != [_ALL]:
+            return dict.fromkeys(asked)
+        settings = self.desk.settings
+        own = next((account.regions for account in settings.accounts if account.name == grant.account), ())
+        everywhere = (one for one in self.desk.credentials.regions() if _partition(one) == _partition(grant.region))
+        return sorted(own or settings.allowed_regions or everywhere)
 
 
 class _Look:
-    """One audit: its thresholds, and the fingerprints seen so far in all its regions."""
+    """One audit: its thresholds, and what it has found so far in all its regions."""
 
-    def __init__(self, unread_days: int, pending_hours: int, compare_values: bool) -> None:
-        self._now = datetime.now(UTC)
-        self._unread, self._pending = timedelta(days=unread_days), timedelta(hours=pending_hours)
-        self._compare = compare_values
-        self._key = secrets.token_bytes(32)
-        self._seen: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    def __init__(self, unread: timedelta, pending: timedelta, compare: bool) -> None:
+        self._call, self._now = Call.current(), datetime.now(UTC)
+        left = self._call.trace.deadline - time.monotonic()
+        self._end = self._call.trace.deadline - min(1.5, left / 4)
+        self._unread, self._pending, self._compare = unread, pending, compare
+        self._key, self._values = secrets.token_bytes(32), defaultdict[str, list[tuple[str, str]]](list)
+        self._refused = defaultdict[tuple[str, str, str], list[tuple[str, str]]](list)
+        self._found: list[Finding] = []
+        self._lock, self._pool = threading.Lock(), ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="audit")
+        self.seen, self.truncated = 0, False
 
-    def region(self, client: Any, region: str) -> _Report:
-        """Look at one region's secrets."""
-        report = _Report(region)
-        pages = client.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True)
-        for row in (row for page in pages for row in page["SecretList"]):
-            if report.secrets >= _MOST_PER_REGION:
-                report.truncated = True
-                break
-            report.secrets += 1
-            for severity, finding, detail, to_do in self._secret(client, region, row):
-                report.findings.append(
-                    Finding(
-                        severity=severity,
-                        finding=finding,
-                        region=region,
-                        secret=row["Name"],
-                        detail=detail,
-                        to_do=to_do,
-                    )
-                )
-        return report
+    def __enter__(self) -> _Look:
+        return self
 
-    def _secret(self, client: Any, region: str, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def region(self, client: Any, region: str, name_prefix: str | None) -> None:
+        """Look at one region's secrets, several at once, as far as time allows."""
+        request: dict[str, Any] = {"IncludePlannedDeletion": True}
+        if name_prefix:
+            request["Filters"] = [{"Key": "name", "Values": [name_prefix]}]
+        looked_at = 0
+        for page in client.get_paginator("list_secrets").paginate(**request):
+            rows = [row for row in page["SecretList"] if row["Name"].startswith(name_prefix or "")]
+            looks = [
+                self._pool.submit(copy_context().run, self._secret, client, region, row)
+                for row in rows[: _MOST_PER_REGION - looked_at]
+            ]
+            looked_at += len(looks)
+            _, late = wait(looks, timeout=max(self._end - time.monotonic(), 0))
+            if late or len(looks) < len(rows) or (looked_at == _MOST_PER_REGION and page.get("NextToken")):
+                self.truncated = True
+                return
+
+    def _secret(self, client: Any, region: str, row: Mapping[str, Any]) -> None:
+        """Make every check on one secret. One that fails takes nothing from the others."""
+        name, found = row["Name"], list[_Found]()
+        for check, look in self._checks(client, region, row):
+            try:
+                found += look()
+            except DeadlineExceeded:
+                self.truncated = True
+            except Exception as error:
+                failure = translate(error)
+                self._refused[check, region, failure.error_code].append((name, failure.message))
+        with self._lock:
+            self._found += [
+                Finding(severity=severity, finding=finding, region=region, secret=name, detail=detail)
+                for severity, finding, detail in found
+            ]
+            self.seen += 1
+            if self.seen % _PROGRESS_EVERY == 1:
+                self._call.progress(self.seen, None, f"{self.seen} secrets seen, {len(self._found)} findings")
+
+    def _checks(
+        self, client: Any, region: str, row: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Callable[[], Iterable[_Found]]]]:
         if deleted := row.get("DeletedDate"):
-            yield ("low", "PendingDeletion", f"deleted on {deleted:%Y-%m-%d}", "restore_secret if it is still needed")
+            yield "deletion", lambda: [("low", "PendingDeletion", f"deletion date {deleted:%Y-%m-%d}")]
             return
-        yield from self._rotation(row)
-        yield from self._use(row)
-        yield from _replicas(client, row)
-        yield from _policy(client, row)
+        yield "use", lambda: self._use(row)
+        if row.get("PrimaryRegion") in (None, region):  # the rest is the primary's own
+            yield "rotation", lambda: self._rotation(row)
+            yield "pending", lambda: self._stuck(client, row)
+            yield "replicas", lambda: _replicas(client, row)
+            yield "policy", lambda: _policy(client, row)
         if self._compare:
-            held = read(client, row["ARN"])
-            data = held.secret_binary if held.secret_binary is not None else held.text.encode()
-            self._seen[hmac.digest(self._key, data, hashlib.sha256).hex()].append((region, row["Name"]))
+            yield "value", lambda: self._remember(client, region, row)
 
-    def _rotation(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-        versions: Mapping[str, list[str]] = row.get("SecretVersionsToStages") or {}
-        stuck = [version for version, stages in versions.items() if PENDING in stages and CURRENT not in stages]
-        changed = row.get("LastChangedDate") or row.get("CreatedDate") or self._now
-        if stuck and self._now - changed > self._pending:
-            yield (
-                "high", "RotationStuck", f"AWSPENDING on version {stuck[0]} since {changed:%Y-%m-%d} or longer",
-                "look at the rotation function's log; take the stage off that version, then rotate_secret",
-            )  # fmt: skip
+    def _rotation(self, row: Mapping[str, Any]) -> Iterator[_Found]:
         if not row.get("RotationEnabled"):
-            yield ("low", "NoRotation", "automatic rotation is off", "configure_rotation")
+            yield ("low", "NoRotation", "automatic rotation is off")
             return
         days = (row.get("RotationRules") or {}).get("AutomaticallyAfterDays")
         last = row.get("LastRotatedDate")
         due = row.get("NextRotationDate") or (last + timedelta(days=days) if last and days else None)
         if due is not None and due < self._now - timedelta(days=1):
-            yield (
-                "high",
-                "RotationOverdue",
-                f"was due on {due:%Y-%m-%d}",
-                "look at the rotation function's log; rotate_secret",
-            )
-        elif last is None:
-            yield (
-                "high",
-                "NeverRotated",
-                "rotation is on but has never succeeded",
-                "rotate_secret, and read the function's log",
-            )
+            yield ("high", "RotationOverdue", f"was due on {due:%Y-%m-%d}; it has failed, or never begun")
+        elif due is None and last is None:
+            yield ("medium", "NeverRotated", "rotation is on but has never succeeded")
 
-    def _use(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    def _stuck(self, client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
+        versions: Mapping[str, list[str]] = row.get("SecretVersionsToStages") or {}
+        pending = [version for version, stages in versions.items() if PENDING in stages and CURRENT not in stages]
+        if not pending:
+            return
+        pages = client.get_paginator("list_secret_version_ids").paginate(SecretId=row["ARN"])
+        begun = {version["VersionId"]: version.get("CreatedDate") for page in pages for version in page["Versions"]}
+        for version in pending:
+            since = begun.get(version) or row.get("LastChangedDate")
+            if since is not None and self._now - since > self._pending:
+                yield ("high", "RotationStuck", f"AWSPENDING on version {version} since {since:%Y-%m-%d %H:%M} UTC")
+
+    def _use(self, row: Mapping[str, Any]) -> Iterator[_Found]:
         read_last = row.get("LastAccessedDate")
         if (read_last or row.get("CreatedDate") or self._now) < self._now - self._unread:
-            when = f"last read on {read_last:%Y-%m-%d}" if read_last else "never read"
-            yield ("low", "Unused", when, "lookup_events for its readers, then delete_secret with a recovery window")
-        if row.get("KmsKeyId") in (None, _AWS_MANAGED_KEY) or str(row.get("KmsKeyId")).endswith(_AWS_MANAGED_KEY):
-            yield (
-                "low", "DefaultKey", "encrypted with the account's default key, which no other account can use",
-                "update_secret with kms_key_id",
-            )  # fmt: skip
+            yield ("low", "Unused", f"last read on {read_last:%Y-%m-%d}" if read_last else "never read")
+        key = row.get("KmsKeyId")
+        if key is None or str(key).endswith(_AWS_MANAGED_KEY):
+            yield ("low", "DefaultKey", "encrypted with the account's default key")
 
-    def duplicates(self) -> list[Finding]:
-        """Return a finding for each secret whose value another has too."""
+    def _remember(self, client: Any, region: str, row: Mapping[str, Any]) -> Iterable[_Found]:
+        held = read(client, row["ARN"])
+        data = held.secret_binary if held.secret_binary is not None else held.text.encode()
+        with self._lock:
+            self._values[hmac.digest(self._key, data, hashlib.sha256).hex()].append((region, row["Name"]))
+        return []
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was found, and of the values seen those that stand under several names."""
+        with self._lock:
+            shared = [places for places in self._values.values() if len({name for _, name in places}) > 1]
+            return self._found + [
+                Finding(
+                    severity="medium", finding="DuplicateValue", region=region, secret=name,
+                    detail="the same value as " + ", ".join(sorted({other for _, other in places} - {name})[:5]),
+                )
+                for places in shared
+                for region, name in places
+            ]  # fmt: skip
+
+    @property
+    def unchecked(self) -> list[Unchecked]:
+        """The checks that failed, those of one kind, region and reason together."""
         return [
-            Finding(
-                severity="medium", finding="DuplicateValue", region=region, secret=name,
-                detail=f"the same value as {len(places) - 1} other(s)",
-                to_do="give each use a value of its own: update_secret with generate",
+            Unchecked(
+                check=check,
+                region=region,
+                error_code=code,
+                message=failed[0][1],
+                count=len(failed),
+                secrets=[name for name, _ in failed[:_NAMED_UNCHECKED]],
             )
-            for places in self._seen.values()
-            if len({name for _, name in places}) > 1
-            for region, name in places
-        ]  # fmt: skip
+            for (check, region, code), failed in list(self._refused.items())
+        ]
 
 
-def _replicas(client: Any, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    if not row.get("PrimaryRegion"):
-        return
+def _replicas(client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
     for replica in client.describe_secret(SecretId=row["ARN"]).get("ReplicationStatus", []):
-        if replica.get("Status") == "Failed":
-            reason = replica.get("StatusMessage") or "no reason given"
-            yield ("high", "ReplicaFailed", f"{replica['Region']}: {reason}", "replicate_secret to that region again")
+        status, reason = replica.get("Status"), replica.get("StatusMessage") or "no reason given"
+        if status == "Failed":
+            yield ("high", "ReplicaFailed", f"{replica['Region']}: {reason}")
+        elif status != "InSync":
+            yield ("medium", "ReplicaNotInSync", f"{replica['Region']}: {status}")
 
 
-def _policy(client: Any, row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+def _policy(client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
     text = client.get_resource_policy(SecretId=row["ARN"]).get("ResourcePolicy")
     if not text:
         return
     policy = Policy(text)
     if open_to_everyone(policy):
-        yield ("high", "PublicPolicy", "its resource policy lets anybody in", "put_secret_policy that names principals")
+        yield ("high", "PublicPolicy", "its resource policy lets anybody in")
         return
+    if open_to_everyone(policy, conditions=True):
+        yield ("medium", "ConditionalPolicy", "its resource policy lets in anybody who meets a condition")
     owner = row["ARN"].split(":")[4]
-    foreign = sorted(number for number in _accounts(policy) if number != owner)
-    if foreign:
-        yield ("medium", "CrossAccountPolicy", f"readable from {', '.join(foreign)}", "check that each still needs it")
+    if foreign := sorted(number for number in _accounts(policy) if number != owner):
+        yield ("medium", "CrossAccountPolicy", f"readable from {', '.join(foreign)}")
 
 
 def _accounts(policy: Policy) -> set[str]:
     """Return the account numbers in the principals of what a policy allows."""
     text = json.dumps([statement.get("Principal") for statement in policy.allows()])
     return {part for part in text.replace('"', ":").split(":") if len(part) == 12 and part.isdigit()}
+
+
+def _partition(region: str) -> str:
+    return next((prefix for prefix in _PARTITIONS if region.startswith(prefix)), "")
 
 
 def _region(target: Target) -> str:

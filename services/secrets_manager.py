@@ -6,19 +6,20 @@ Source: https://docs.aws.amazon.com/secretsmanager/latest/apireference/
 from __future__ import annotations
 
 import base64
-import json
+import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from errors import InvalidParameter
-from services._json_members import value_of
+from errors import InvalidParameter, translate
+from services._json_members import parsed, type_of, value_of
 from services._secrets import (
     Description,
     Generate,
     Held,
     KmsKeyId,
+    NamePrefix,
     NewTags,
     Secret,
     SecretBytes,
@@ -30,7 +31,9 @@ from services._secrets import (
     VersionId,
     VersionStage,
     compose,
+    describe,
     one_value,
+    reach,
     read,
     to_aws_tags,
 )
@@ -201,7 +204,7 @@ class SecretsManagerService(AWSServiceBase):
             key: Only this key of a JSON secret
             mask: Only type and length, no plaintext
         """
-        held = read(self.client(target), secret_id, version_id, version_stage)
+        held = read(reach(self, target, secret_id), secret_id, version_id, version_stage)
         return SecretPlaintext.model_validate({**held.model_dump(by_alias=True), **_shown(held, key, mask)})
 
     @tool(REVEAL, "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", resource="secret_ids")
@@ -209,7 +212,7 @@ class SecretsManagerService(AWSServiceBase):
         self, secret_ids: Annotated[list[SecretId], Field(min_length=1, max_length=20)], target: Target
     ) -> SecretPlaintexts:
         """Return the plaintext values of up to 20 secrets; those that cannot be read stand in errors."""
-        client, token = self.client(target), None
+        client, token = reach(self, target, *secret_ids), None
         found: list[SecretPlaintext] = []
         errors: list[Unread] = []
         while True:
@@ -227,6 +230,7 @@ class SecretsManagerService(AWSServiceBase):
         WRITE,
         "secretsmanager:UpdateSecret",
         "secretsmanager:GetRandomPassword",
+        "secretsmanager:DescribeSecret",
         resource="secret_id",
         destructive=True,
         check=_changes_something,
@@ -247,13 +251,13 @@ class SecretsManagerService(AWSServiceBase):
             secret_binary: base64
             description: Empty clears it
         """
-        client = self.client(target)
+        client = reach(self, target, secret_id)
         request: dict[str, Any] = {"SecretId": secret_id, **compose(client, secret_value, secret_binary, generate)}
         if description is not None:
             request["Description"] = description
         if kms_key_id:
             request["KmsKeyId"] = kms_key_id
-        return SecretVersion.model_validate(client.update_secret(**request))
+        return _update(client, request)
 
     @tool(
         WRITE, "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret", resource="secret_id",
@@ -276,12 +280,12 @@ class SecretsManagerService(AWSServiceBase):
             request["ForceDeleteWithoutRecovery"] = True
         else:
             request["RecoveryWindowInDays"] = recovery_window_in_days or 30
-        answer = self.client(target).delete_secret(**request)
+        answer = reach(self, target, secret_id).delete_secret(**request)
         return DeletedSecret.model_validate({**answer, "ForceDeleted": force_delete_without_recovery})
 
     def plan_delete_secret(self, secret_id: SecretId, target: Target) -> Plan:
         """Say what a forced deletion would lose. AWS's own forced deletion succeeds for a secret that is not there."""
-        state = self.client(target).describe_secret(SecretId=secret_id)
+        state = reach(self, target, secret_id).describe_secret(SecretId=secret_id)
         versions = len(state.get("VersionIdsToStages", {}))
         return Plan(
             target=state["ARN"],
@@ -293,7 +297,7 @@ class SecretsManagerService(AWSServiceBase):
     def list_secrets(
         self,
         target: Target,
-        name_prefix: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None,
+        name_prefix: NamePrefix | None = None,
         max_results: MaxResults = 100,
         include_planned_deletion: bool = False,
         next_token: Token | None = None,
@@ -310,7 +314,8 @@ class SecretsManagerService(AWSServiceBase):
                 MaxResults=min(_PAGE_SIZE, max_results - len(rows)),
                 **({"NextToken": next_token} if next_token else {}),
             )
-            rows += [SecretSummary.model_validate(row) for row in page["SecretList"]]
+            seen = [SecretSummary.model_validate(row) for row in page["SecretList"]]
+            rows += [row for row in seen if row.name.startswith(name_prefix or "")]
             next_token = page.get("NextToken") or None
             if next_token is None or len(rows) >= max_results:
                 return Secrets(secrets=rows, count=len(rows), truncated=next_token is not None, next_token=next_token)
@@ -318,49 +323,57 @@ class SecretsManagerService(AWSServiceBase):
     @tool(READ, "secretsmanager:DescribeSecret", resource="secret_id")
     def describe_secret(self, secret_id: SecretId, target: Target) -> Secret:
         """Return a secret's metadata, never its value."""
-        return Secret.model_validate(self.client(target).describe_secret(SecretId=secret_id))
+        return describe(reach(self, target, secret_id), secret_id)
 
     @tool(WRITE, "secretsmanager:RestoreSecret", resource="secret_id", idempotent=True)
     def restore_secret(self, secret_id: SecretId, target: Target) -> RestoredSecret:
         """Cancel a secret's scheduled deletion."""
-        return RestoredSecret.model_validate(self.client(target).restore_secret(SecretId=secret_id))
+        return RestoredSecret.model_validate(reach(self, target, secret_id).restore_secret(SecretId=secret_id))
 
     @tool(WRITE, "secretsmanager:TagResource", resource="secret_id", destructive=True, idempotent=True)
     def tag_secret(self, secret_id: SecretId, tags: NewTags, target: Target) -> TaggedSecret:
         """Add tags to a secret, or overwrite their values."""
-        self.client(target).tag_resource(SecretId=secret_id, Tags=to_aws_tags(tags))
+        reach(self, target, secret_id).tag_resource(SecretId=secret_id, Tags=to_aws_tags(tags))
         return TaggedSecret(secret_id=secret_id, tags=tags)
 
     @tool(WRITE, "secretsmanager:UntagResource", resource="secret_id", destructive=True, idempotent=True)
     def untag_secret(self, secret_id: SecretId, tag_keys: TagKeys, target: Target) -> UntaggedSecret:
         """Remove tags from a secret."""
-        self.client(target).untag_resource(SecretId=secret_id, TagKeys=tag_keys)
+        reach(self, target, secret_id).untag_resource(SecretId=secret_id, TagKeys=tag_keys)
         return UntaggedSecret(secret_id=secret_id, tag_keys=tag_keys)
+
+
+def _update(client: Any, request: Mapping[str, Any]) -> SecretVersion:
+    """Update a secret. An attempt repeated because its answer was lost is refused by AWS if the first was applied."""
+    token = str(uuid.uuid4())
+    try:
+        return SecretVersion.model_validate(client.update_secret(**request, ClientRequestToken=token))
+    except Exception as error:
+        if translate(error).error_code != "ResourceExistsException":
+            raise
+        secret = describe(client, request["SecretId"])
+        if token not in (secret.version_ids_to_stages or {}):
+            raise
+        return SecretVersion(name=secret.name, arn=secret.arn, version_id=token)
 
 
 def _shown(held: Held, key: str | None, mask: bool) -> dict[str, Any]:
     """Return what is shown of a value: all of it, one key's, or only its kind."""
     if key is not None:
-        shown = value_of(held.text, key)
-        return {"Masked": _masked(shown.encode(), shown)} if mask else {"SecretValue": shown}
+        shown, kind = value_of(held.text, key)
+        return {"Masked": Masked(type=kind, length=len(shown.encode()))} if mask else {"SecretValue": shown}
     if held.secret_binary is not None:
         encoded = {"SecretValue": base64.b64encode(held.secret_binary).decode(), "Encoding": "base64"}
-        return {"Masked": _masked(held.secret_binary, None)} if mask else encoded
-    return {"Masked": _masked(held.text.encode(), held.text)} if mask else {"SecretValue": held.text}
+        return {"Masked": Masked(type="binary", length=len(held.secret_binary))} if mask else encoded
+    return {"Masked": _masked(held.text)} if mask else {"SecretValue": held.text}
 
 
-def _masked(data: bytes, text: str | None) -> Masked:
-    if text is None:
-        return Masked(type="binary", length=len(data))
+def _masked(text: str) -> Masked:
+    length = len(text.encode())
     try:
-        parsed = json.loads(text)
+        value = parsed(text)
     except ValueError:
-        return Masked(type="string", length=len(data))
-    if not isinstance(parsed, dict):
-        return Masked(type="string", length=len(data))
-    return Masked(type="json", length=len(data), keys={key: _json_type(value) for key, value in parsed.items()})
-
-
-def _json_type(value: Any) -> str:
-    names = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array"}
-    return names.get(type(value), "null")
+        return Masked(type="string", length=length)
+    if not isinstance(value, dict):
+        return Masked(type="string", length=length)
+    return Masked(type="json", length=length, keys={key: type_of(item) for key, item in value.items()})

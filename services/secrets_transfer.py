@@ -7,27 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
-from errors import InvalidParameter, is_missing, translate
-from services._json_members import edit, members
+from errors import InvalidParameter, is_denial, is_missing, translate
+from services._json_members import edit, members, parsed, same, to_json, type_of
 from services._secrets import (
+    CURRENT,
+    MAX_VALUE_BYTES,
+    NAME,
     Generate,
     Held,
+    JsonText,
     KmsKeyId,
     Secret,
     SecretId,
+    SecretJson,
     SecretName,
     VersionId,
     VersionStage,
+    bearer,
     conflict,
+    describe,
     make,
+    place_of,
     put_if_current,
+    reach,
     read,
     to_aws_tags,
 )
@@ -38,8 +47,6 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Keys = Annotated[list[Key], Field(min_length=1, max_length=100)]
 To = Annotated[Target, "to_"]
 Other = Annotated[Target, "other_"]
-# Fingerprints are compared within one answer only, so the key lives as long as the process.
-_FINGERPRINT_KEY = secrets.token_bytes(32)
 
 
 class CopiedSecret(AWSModel):
@@ -53,20 +60,25 @@ class CopiedSecret(AWSModel):
     to_account_id: str
     to_region: str
     created: bool
+    unchanged: bool = Field(default=False, description="It held that value already: no version was written")
+    replaced_version_id: str | None = Field(default=None, description="rollback_secret goes back to it")
 
 
 class Comparison(AWSModel):
-    """Whether two values are equal; for two JSON objects, the keys that are not. Never a value."""
+    """Whether two values are equal; for two JSON objects, the top-level keys that are not. Never a value."""
 
-    equal: bool
+    equal: bool = Field(description="Byte for byte; JSON that is spelled differently may be unequal with no key named")
     kind: str
-    fingerprint: str
+    other_kind: str
+    fingerprint: str = Field(description="Of this answer alone: the same value has another in the next")
     other_fingerprint: str
     different: list[str] = []
     missing: list[str] = Field(default=[], description="Keys that only the other has")
     added: list[str] = Field(default=[], description="Keys that the other lacks")
     different_type: list[str] = []
+    arn: str
     version_id: str
+    other_arn: str
     other_version_id: str
 
 
@@ -77,6 +89,7 @@ class PatchedSecret(AWSModel):
     arn: str
     version_id: str
     from_version_id: str
+    unchanged: bool = Field(default=False, description="It was like that already: no version was written")
     set_keys: list[str] = []
     generated_keys: list[str] = []
     renamed_keys: dict[str, str] = {}
@@ -90,6 +103,8 @@ def _changes_a_key(arguments: Mapping[str, Any]) -> None:
     touched = [key for change in changes if change for key in change]
     if len(set(touched)) < len(touched):
         raise InvalidParameter("One key stands in two of set, generate_keys, rename and remove.")
+    if arguments["generate"] is not None and not arguments["generate_keys"]:
+        raise InvalidParameter("generate: says how generate_keys are made, and none is given.")
     if arguments["generate"] is not None and arguments["generate"].template is not None:
         raise InvalidParameter("generate: a key takes no template.")
 
@@ -106,6 +121,8 @@ class SecretsTransferService(AWSServiceBase):
         "secretsmanager:DescribeSecret",
         "secretsmanager:CreateSecret",
         "secretsmanager:PutSecretValue",
+        "secretsmanager:UpdateSecretVersionStage",
+        "secretsmanager:UpdateSecret",
         "secretsmanager:TagResource",
         resource="secret_id",
         destructive=True,
@@ -122,29 +139,30 @@ class SecretsTransferService(AWSServiceBase):
         with_metadata: bool = False,
         to_kms_key_id: KmsKeyId | None = None,
     ) -> CopiedSecret:
-        """Copy a secret's value to another account, region or name, unseen.
+        """Copy a secret's value to another account, region or name, unseen. What no to_ argument names stays.
 
         Args:
             overwrite: Write a new version where the secret exists
             with_metadata: Take tags and description along
         """
-        source, sink = self.client(target), self.client(destination)
-        described = Secret.model_validate(source.describe_secret(SecretId=secret_id))
+        source, sink = reach(self, target, secret_id), self.client(destination)
+        described = describe(source, secret_id)
         name = to_name or described.name
-        there = self._account_and_region(destination)
-        if (name, *there) == (described.name, *self._account_and_region(target)):
+        if not re.fullmatch(NAME, name):
+            raise InvalidParameter("to_name: is needed, since the secret's own name is one that AWS keeps for itself.")
+        account, region = self._account_and_region(destination)
+        if (name, region, account) == (described.name, *place_of(described.arn)):
             raise InvalidParameter("The copy would be the secret itself: name another account, region or to_name.")
-        held = read(source, secret_id, version_id, version_stage)
-        written, created = self._write(sink, name, held, described, overwrite, with_metadata, to_kms_key_id)
+        held = read(source, described.arn, version_id, version_stage)
+        copy = _Copy(sink, name, held, described if with_metadata else None, to_kms_key_id)
+        there = _find(sink, name) if overwrite else None
         return CopiedSecret(
             source_arn=held.arn,
             source_version_id=held.version_id,
             name=name,
-            arn=written["ARN"],
-            version_id=written["VersionId"],
-            to_account_id=there[0],
-            to_region=there[1],
-            created=created,
+            to_account_id=account,
+            to_region=region,
+            **(copy.replace(there, region) if there is not None else copy.create()),
         )
 
     @tool(READ, "secretsmanager:GetSecretValue", resource="secret_id")
@@ -164,15 +182,21 @@ class SecretsTransferService(AWSServiceBase):
         Args:
             other_secret_id: The same name if not given
         """
-        one = read(self.client(target), secret_id, version_id, version_stage)
-        two = read(self.client(other), other_secret_id or secret_id, other_version_id, other_version_stage)
+        other_id = other_secret_id or (secret_id if other == target else _name_in(secret_id))
+        one = read(reach(self, target, secret_id), secret_id, version_id, version_stage)
+        two = read(reach(self, other, other_id), other_id, other_version_id, other_version_stage)
         if (one.arn, one.version_id) == (two.arn, two.version_id):
             raise InvalidParameter("Both sides are one version of one secret.")
+        # A key of this answer's own: kept, it would let whoever may write a guess hold it against fingerprints in
+        # old answers, those of secrets out of his reach among them.
+        key = secrets.token_bytes(32)
         return Comparison(
             equal=one.content == two.content,
-            fingerprint=_fingerprint(one),
-            other_fingerprint=_fingerprint(two),
+            fingerprint=_fingerprint(key, one),
+            other_fingerprint=_fingerprint(key, two),
+            arn=one.arn,
             version_id=one.version_id,
+            other_arn=two.arn,
             other_version_id=two.version_id,
             **_differences(one, two),
         )
@@ -180,6 +204,7 @@ class SecretsTransferService(AWSServiceBase):
     @tool(
         WRITE,
         "secretsmanager:GetSecretValue",
+        "secretsmanager:DescribeSecret",
         "secretsmanager:PutSecretValue",
         "secretsmanager:UpdateSecretVersionStage",
         "secretsmanager:GetRandomPassword",
@@ -191,7 +216,7 @@ class SecretsTransferService(AWSServiceBase):
         self,
         secret_id: SecretId,
         target: Target,
-        set: dict[Key, SecretStr] | None = None,
+        set: dict[Key, SecretJson] | None = None,
         generate_keys: Keys | None = None,
         generate: Generate | None = None,
         rename: dict[Key, Key] | None = None,
@@ -201,24 +226,30 @@ class SecretsTransferService(AWSServiceBase):
         """Change keys of a JSON secret, unseen; the rest keeps its bytes. Fails if it changes meanwhile.
 
         Args:
+            set: Values of any JSON type, by key
             generate: How values of generate_keys are made
             version_id: Only if this version is the current one
         """
-        client = self.client(target)
+        client = reach(self, target, secret_id)
         held = read(client, secret_id)
         if version_id is not None and held.version_id != version_id:
             raise conflict()
-        put: dict[str, str] = {key: value.get_secret_value() for key, value in (set or {}).items()}
+        put = {key: _json_text(value) for key, value in (set or {}).items()}
         edit(held.text, put=put, rename=rename or {}, remove=remove or [])  # refuse before anything is generated
-        put |= {key: make(client, generate or Generate()) for key in generate_keys or []}
+        put |= {key: to_json(make(client, generate or Generate())) for key in generate_keys or []}
         text = edit(held.text, put=put, rename=rename or {}, remove=remove or [])
-        if len(text.encode()) > 65_536:
-            raise InvalidParameter("The secret's value would be longer than 65536 bytes.")
+        if len(text.encode()) > MAX_VALUE_BYTES:
+            raise InvalidParameter(f"The secret's value would be longer than {MAX_VALUE_BYTES} bytes.")
+        unchanged = text == held.text
+        written = held.version_id if unchanged else put_if_current(
+            client, held.arn, held.version_id, {"SecretString": text}
+        )  # fmt: skip
         return PatchedSecret(
             name=held.name,
             arn=held.arn,
-            version_id=put_if_current(client, held, text),
+            version_id=written,
             from_version_id=held.version_id,
+            unchanged=unchanged,
             set_keys=list(set or {}),
             generated_keys=generate_keys or [],
             renamed_keys=rename or {},
@@ -230,64 +261,120 @@ class SecretsTransferService(AWSServiceBase):
         grant = call.grant(target)
         return self.desk.credentials.account_id(grant, call.caller), grant.region
 
-    def _write(
-        self,
-        sink: Any,
-        name: str,
-        held: Held,
-        described: Secret,
-        overwrite: bool,
-        with_metadata: bool,
-        kms_key_id: str | None,
-    ) -> tuple[dict[str, Any], bool]:
-        """Create the copy, or a new version of what is there where that is asked; say which."""
-        if overwrite and _exists(sink, name):
-            written = sink.put_secret_value(SecretId=name, **held.content)
-            if with_metadata and described.tags:
-                sink.tag_resource(SecretId=name, Tags=to_aws_tags(described.tags))
-            return written, False
-        request: dict[str, Any] = {"Name": name, **held.content}
-        if with_metadata:
-            request |= {"Description": described.description or "", "Tags": to_aws_tags(_own(described.tags))}
-        if kms_key_id is not None:
-            request["KmsKeyId"] = kms_key_id
-        return sink.create_secret(**request), True
+
+class _Copy:
+    """A value on its way to a name in another place, with its metadata where that is asked."""
+
+    def __init__(self, sink: Any, name: str, held: Held, metadata: Secret | None, kms_key_id: str | None) -> None:
+        self._sink, self._name, self._held, self._kms_key_id = sink, name, held, kms_key_id
+        self._description = metadata.description if metadata is not None else None
+        own = {key: value for key, value in metadata.tags.items() if not _is_awss(key)} if metadata is not None else {}
+        self._tags = to_aws_tags(own)
+
+    def create(self) -> dict[str, Any]:
+        """Create the copy."""
+        request = {
+            "Description": self._description,
+            "Tags": self._tags,
+            "KmsKeyId": self._kms_key_id,
+        }
+        given = {name: value for name, value in request.items() if value}
+        try:
+            written = self._sink.create_secret(Name=self._name, **self._held.content, **given)
+        except Exception as error:
+            failure = translate(error)
+            if failure.error_code == "ResourceExistsException":
+                failure.next_step = "Look with compare_secrets; then repeat with overwrite=true, or a to_name."
+            raise failure from None
+        return {"arn": written["ARN"], "version_id": written["VersionId"], "created": True}
+
+    def replace(self, there: Secret, region: str) -> dict[str, Any]:
+        """Write the value as a new version of what is there, if that is still what it was; say what it replaced.
+
+        The metadata goes first, so that whatever fails leaves the old value current, and the call can be repeated.
+        """
+        if there.primary_region not in (None, region):
+            raise InvalidParameter(
+                f"The secret there is a replica of the one in {there.primary_region}, so it takes no value.",
+                next_step="Copy to the primary's region, or promote_replica first.",
+            )
+        self._write_metadata(there)
+        current = bearer(there, CURRENT)
+        answer = {"arn": there.arn, "created": False, "replaced_version_id": current}
+        if current is None:  # it has no value yet
+            version = self._sink.put_secret_value(SecretId=there.arn, **self._held.content)["VersionId"]
+            return {**answer, "version_id": version}
+        if self._is_there_already(there.arn, current):
+            return {**answer, "version_id": current, "unchanged": True, "replaced_version_id": None}
+        return {**answer, "version_id": put_if_current(self._sink, there.arn, current, self._held.content)}
+
+    def _write_metadata(self, there: Secret) -> None:
+        request = {"Description": self._description, "KmsKeyId": self._kms_key_id}
+        if given := {name: value for name, value in request.items() if value}:
+            self._sink.update_secret(SecretId=there.arn, **given)
+        if self._tags:
+            self._sink.tag_resource(SecretId=there.arn, Tags=self._tags)
+
+    def _is_there_already(self, arn: str, version: str) -> bool:
+        """Tell whether the value need not be written; an identity that may only write there writes."""
+        try:
+            return read(self._sink, arn, version).content == self._held.content
+        except Exception as error:
+            if not is_denial(translate(error)):
+                raise
+            return False
 
 
-def _exists(client: Any, name: str) -> bool:
+def _find(client: Any, name: str) -> Secret | None:
     try:
-        client.describe_secret(SecretId=name)
+        return describe(client, name)
     except Exception as error:
         if is_missing(translate(error)):
-            return False
+            return None
         raise
-    return True
 
 
-def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags that a user can set; AWS's own stay behind."""
-    return {key: value for key, value in tags.items() if not key.lower().startswith("aws:")}
+def _is_awss(tag_key: str) -> bool:
+    return tag_key.lower().startswith("aws:")
 
 
-def _fingerprint(held: Held) -> str:
+def _name_in(secret_id: str) -> str:
+    """Return the name that an ARN bears; a name as it is."""
+    return secret_id.split(":")[6][:-7] if secret_id.startswith("arn:") else secret_id
+
+
+def _json_text(value: Any) -> str:
+    text = str(value.get_secret_value())
+    return text if isinstance(value, JsonText) else to_json(text)
+
+
+def _fingerprint(key: bytes, held: Held) -> str:
     data = held.secret_binary if held.secret_binary is not None else held.text.encode()
-    return hmac.digest(_FINGERPRINT_KEY, data, hashlib.sha256).hex()[:16]
+    return hmac.digest(key, data, hashlib.sha256).hex()[:16]
+
+
+def _kind(held: Held) -> str:
+    if held.secret_binary is not None:
+        return "binary"
+    try:
+        members(held.text)
+    except InvalidParameter:
+        return "string"
+    return "json"
 
 
 def _differences(one: Held, two: Held) -> dict[str, Any]:
     """Return what kind of values these are, and for JSON objects how their keys differ."""
-    if one.secret_binary is not None or two.secret_binary is not None:
-        return {"kind": "binary"}
-    try:
-        members(one.text), members(two.text)
-    except InvalidParameter:
-        return {"kind": "string"}
-    left, right = json.loads(one.text), json.loads(two.text)
+    kinds = {"kind": _kind(one), "other_kind": _kind(two)}
+    if set(kinds.values()) != {"json"}:
+        return kinds
+    left, right = parsed(one.text), parsed(two.text)
     shared = [key for key in left if key in right]
+    alike = [key for key in shared if type_of(left[key]) == type_of(right[key])]
     return {
-        "kind": "json",
+        **kinds,
         "missing": [key for key in right if key not in left],
         "added": [key for key in left if key not in right],
-        "different_type": [key for key in shared if type(left[key]) is not type(right[key])],
-        "different": [key for key in shared if type(left[key]) is type(right[key]) and left[key] != right[key]],
+        "different_type": [key for key in shared if key not in alike],
+        "different": [key for key in alike if not same(left[key], right[key])],
     }

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from errors import InvalidParameter
+from errors import InvalidParameter, translate
 from services._secrets import (
     CURRENT,
     PENDING,
@@ -21,15 +22,21 @@ from services._secrets import (
     Token,
     VersionId,
     VersionStage,
+    bearer,
     conflict,
+    describe,
+    how_to_unblock,
     move_stage,
+    reach,
+    unfinished,
 )
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Target, Timestamp, tool
 from toolcall.call import Call
 
 _POLL_SECONDS = 1.0
 _KEPT_FOR_THE_ANSWER_SECONDS = 2.0
-AWS_STAGES = frozenset({CURRENT, PREVIOUS, PENDING})
+# A rotation function runs four steps of at most 15 minutes each.
+_STUCK_AFTER = timedelta(hours=1)
 
 
 class Version(AWSModel):
@@ -45,10 +52,11 @@ class Versions(Page):
     arn: str
     versions: list[Version]
     count: int
+    advice: str | None = Field(default=None, description="Where a rotation looks stuck")
 
 
 class RolledBack(AWSModel):
-    """What moved: AWSCURRENT from one version to another."""
+    """What moved: AWSCURRENT from one version to another, which bears AWSPREVIOUS from now on."""
 
     name: str
     arn: str
@@ -78,8 +86,11 @@ class Rotation(AWSModel):
 def _moves_a_stage(arguments: Mapping[str, Any]) -> None:
     if arguments["to_version_id"] is None and arguments["from_version_id"] is None:
         raise InvalidParameter("Give to_version_id, from_version_id or both.")
-    if arguments["version_stage"] in AWS_STAGES:
-        raise InvalidParameter("version_stage: AWS's own stages move by rollback_secret and rotate_secret.")
+    stage, puts = arguments["version_stage"], arguments["to_version_id"] is not None
+    if stage in (CURRENT, PREVIOUS) or (stage == PENDING and puts):
+        raise InvalidParameter(
+            f"version_stage: AWS's own stages move by rollback_secret and rotate_secret; {PENDING} can be taken off."
+        )
 
 
 class SecretsVersionsService(AWSServiceBase):
@@ -105,7 +116,7 @@ class SecretsVersionsService(AWSServiceBase):
         }
         if next_token:
             request["NextToken"] = next_token
-        page = self.client(target).list_secret_version_ids(**request)
+        page = reach(self, target, secret_id).list_secret_version_ids(**request)
         versions = [Version.model_validate(row) for row in page["Versions"]]
         following = page.get("NextToken") or None
         return Versions(
@@ -115,33 +126,37 @@ class SecretsVersionsService(AWSServiceBase):
             count=len(versions),
             truncated=following is not None,
             next_token=following,
+            advice=_advice_on_pending(versions),
         )
 
     @tool(
         WRITE,
         "secretsmanager:DescribeSecret",
+        "secretsmanager:ListSecretVersionIds",
         "secretsmanager:UpdateSecretVersionStage",
         resource="secret_id",
         destructive=True,
     )
     def rollback_secret(self, secret_id: SecretId, target: Target, version_id: VersionId | None = None) -> RolledBack:
         """Make the previous version of a secret the current one, or the version named."""
-        client = self.client(target)
-        secret = Secret.model_validate(client.describe_secret(SecretId=secret_id))
-        current, previous = bearer(secret, CURRENT), bearer(secret, PREVIOUS)
-        to_version = version_id or previous
+        client = reach(self, target, secret_id)
+        secret = describe(client, secret_id)
+        current, to_version = bearer(secret, CURRENT), version_id or bearer(secret, PREVIOUS)
         if current is None or to_version is None:
             raise InvalidParameter("The secret has no previous version to go back to.")
-        if to_version not in (secret.version_ids_to_stages or {}):
-            raise InvalidParameter("version_id: the secret has no such version with a stage.")
         if to_version == current:
             raise InvalidParameter("version_id: that is the current version.")
+        if to_version == unfinished(secret):
+            raise InvalidParameter("version_id: a rotation that has not ended is making that version.")
+        if not _exists(client, secret, to_version):
+            raise InvalidParameter("version_id: the secret has no such version.", next_step="list_secret_versions.")
         move_stage(client, secret.arn, CURRENT, to_version, current)
         return RolledBack(name=secret.name, arn=secret.arn, from_version_id=current, to_version_id=to_version)
 
     @tool(
         WRITE,
         "secretsmanager:DescribeSecret",
+        "secretsmanager:ListSecretVersionIds",
         "secretsmanager:UpdateSecretVersionStage",
         resource="secret_id",
         destructive=True,
@@ -156,18 +171,16 @@ class SecretsVersionsService(AWSServiceBase):
         to_version_id: VersionId | None = None,
         from_version_id: VersionId | None = None,
     ) -> MovedStage:
-        """Put a stage of your own on a version, move it, or take it off."""
-        client = self.client(target)
-        secret = Secret.model_validate(client.describe_secret(SecretId=secret_id))
+        """Put a stage of your own on a version, move it, or take it off; a stuck AWSPENDING too."""
+        client = reach(self, target, secret_id)
+        secret = describe(client, secret_id)
         present = bearer(secret, version_stage)
         if from_version_id is not None and present != from_version_id:
             raise conflict()
-        if to_version_id is not None:
-            move_stage(client, secret.arn, version_stage, to_version_id, present if present != to_version_id else None)
-        else:
-            client.update_secret_version_stage(
-                SecretId=secret.arn, VersionStage=version_stage, RemoveFromVersionId=from_version_id
-            )
+        if to_version_id is not None and not _exists(client, secret, to_version_id):
+            raise InvalidParameter("to_version_id: the secret has no such version.", next_step="list_secret_versions.")
+        if present != to_version_id:
+            move_stage(client, secret.arn, version_stage, to_version_id, present)
         return MovedStage(
             name=secret.name,
             arn=secret.arn,
@@ -185,38 +198,71 @@ class SecretsVersionsService(AWSServiceBase):
     )
     def rotate_secret(self, secret_id: SecretId, target: Target, wait: bool = True) -> Rotation:
         """Rotate a secret now, by its rotation function, and wait for the outcome."""
-        client = self.client(target)
-        secret = Secret.model_validate(client.describe_secret(SecretId=secret_id))
-        if not (secret.rotation_lambda_arn or secret.owning_service):
+        client = reach(self, target, secret_id)
+        secret = describe(client, secret_id)
+        if not (secret.rotation_lambda_arn or secret.owning_service or secret.rotation_enabled):
             raise InvalidParameter(
                 "The secret has no rotation function.",
                 next_step="Set one with configure_rotation (toolset secrets-admin).",
             )
-        pending = bearer(secret, PENDING)
-        if pending is not None and pending != bearer(secret, CURRENT):
+        if (pending := unfinished(secret)) is not None:
             raise InvalidParameter(
-                "An earlier rotation has not finished: AWSPENDING stands on another version than AWSCURRENT.",
-                next_step="Look at the rotation function's log, then cancel_rotation or finish it.",
+                f"An earlier rotation has not ended: {PENDING} is on version {pending}, which is not the current one.",
+                next_step=how_to_unblock(pending),
             )
         version = str(client.rotate_secret(SecretId=secret.arn, RotateImmediately=True)["VersionId"])
-        finished = wait and self._wait(client, secret.arn, version)
-        advice = None if finished else "Not finished yet: describe_secret shows when AWSCURRENT is on this version."
+        seen = self._wait(client, secret, version) if wait else None
+        finished = seen is not None and bearer(seen, CURRENT) == version
+        advice = None if finished else _advice(seen, version)
         return Rotation(name=secret.name, arn=secret.arn, version_id=version, finished=finished, advice=advice)
 
-    def _wait(self, client: Any, arn: str, version: str) -> bool:
-        """Wait for a version to become current, as long as the call's deadline lets us."""
+    def _wait(self, client: Any, secret: Secret, version: str) -> Secret | None:
+        """Look at a secret until the version is current or given up, as long as the call's deadline lets us.
+
+        The rotation has begun, so a look that fails is no failure of the call: None is what was seen then.
+        """
         call = Call.current()
         started, end = time.monotonic(), call.trace.deadline - _KEPT_FOR_THE_ANSWER_SECONDS
-        while True:
-            if bearer(Secret.model_validate(client.describe_secret(SecretId=arn)), CURRENT) == version:
-                return True
-            if time.monotonic() + _POLL_SECONDS >= end:
-                return False
-            call.progress(round(time.monotonic() - started), None, "rotating")
-            time.sleep(_POLL_SECONDS)
+        total, seen, begun = max(round(end - started), 1), None, False
+        while time.monotonic() < end:
+            try:
+                seen = describe(client, secret.arn)
+            except Exception as error:
+                if not translate(error).retryable:
+                    return None
+            else:
+                pending = unfinished(seen) == version
+                if bearer(seen, CURRENT) == version or (begun and not pending):
+                    return seen
+                begun = begun or pending
+            call.progress(round(min(time.monotonic() - started, total), 1), total, "rotating")
+            time.sleep(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
+        return seen
 
 
-def bearer(secret: Secret, stage: str) -> str | None:
-    """Return the version that bears a stage."""
-    versions = secret.version_ids_to_stages or {}
-    return next((version for version, stages in versions.items() if stage in stages), None)
+def _exists(client: Any, secret: Secret, version: str) -> bool:
+    """Tell whether a secret has a version; one without a stage is not in its metadata."""
+    if version in (secret.version_ids_to_stages or {}):
+        return True
+    pages = client.get_paginator("list_secret_version_ids").paginate(SecretId=secret.arn, IncludeDeprecated=True)
+    return any(row["VersionId"] == version for page in pages for row in page["Versions"])
+
+
+def _advice(seen: Secret | None, version: str) -> str:
+    """Return what to look at where a rotation was begun and its version is not current."""
+    if seen is None:
+        return "Begun; describe_secret shows when AWSCURRENT is on this version."
+    if unfinished(seen) == version:
+        return f"Not ended yet; describe_secret shows when it has. If it stays so: {how_to_unblock(version)}"
+    return "The rotation did not make this version current: read the rotation function's log in CloudWatch."
+
+
+def _advice_on_pending(versions: list[Version]) -> str | None:
+    """Return what to do about a version that has been pending for longer than a rotation takes."""
+    for version in versions:
+        if PENDING in version.version_stages and CURRENT not in version.version_stages:
+            begun = version.created_date or datetime.now(UTC)
+            if datetime.now(UTC) - begun > _STUCK_AFTER:
+                advice = how_to_unblock(version.version_id)
+                return f"A rotation has been pending since {begun:%Y-%m-%d %H:%M} UTC. {advice}"
+    return None

@@ -58,7 +58,30 @@ class Arguments:
         values = {name: getattr(parsed, name) for name in self.names}
         for name, prefix in self._targets.items():
             values[name] = Target(**{field: values.pop(prefix + field) for field in Target.model_fields})
-        return values
+        main = next((values[name] for name, prefix in self._targets.items() if not prefix), None)
+        return {name: _beside(main, value) if name in self._targets else value for name, value in values.items()}
+
+    def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return checked arguments under the names they have on the wire: a Target's fields apart."""
+        flat: dict[str, Any] = {}
+        for name, value in values.items():
+            if (prefix := self._targets.get(name)) is None:
+                flat[name] = value
+            else:
+                flat |= {prefix + field: item for field, item in value}
+        return flat
+
+
+def _beside(main: Target | None, target: Target) -> Target:
+    """Return a second target with what it leaves open taken from the call's own: who, and where.
+
+    A copy that names another region only stays in its account; it never lands in that of the default credentials.
+    """
+    if main is None or target is main:
+        return target
+    given = {name: value for name, value in target if value is not None}
+    inherited = {"region": main.region} if set(given) - {"region"} else dict(main)
+    return Target(**{**inherited, **given})
 
 
 def _target_prefix(hint: Any) -> str | None:

@@ -36,10 +36,15 @@ class Gathered(Generic[T]):
     failures: list[TargetFailure]
 
 
-def gather(targets: Iterable[Target], ask: Callable[[Target], T]) -> Gathered[T]:
-    """Call `ask` for each target in threads of its own, within the call's deadline, and report progress.
+def gather(targets: Iterable[Target], ask: Callable[[Target], T], *, progress: bool = True) -> Gathered[T]:
+    """Call `ask` for each target in threads of its own, within the call's deadline.
 
     Each target passes the policy by itself; those that fail, are refused or come too late stand in `failures`.
+
+    Args:
+        targets: Where to ask.
+        ask: Blocking.
+        progress: Whether to report each target; not where `ask` reports finer steps of its own.
     """
     call, asked = Call.current(), list(targets)
     pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="fan-out")
@@ -57,7 +62,8 @@ def gather(targets: Iterable[Target], ask: Callable[[Target], T]) -> Gathered[T]
                 gathered.failures.append(_failure(target, translate(error)))
             else:
                 gathered.answers.append((target, future.result()))
-            call.progress(number, len(asked), f"{number} of {len(asked)} asked")
+            if progress:
+                call.progress(number, len(asked), f"{number} of {len(asked)} asked")
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return gathered

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from access.audit import AuditTrail
-from access.identity import Target
 
 # A list or object of more parts is one fingerprint, so that no line grows without bound.
 _MOST_PARTS = 100
@@ -17,10 +16,7 @@ _MOST_PARTS = 100
 
 def of_checked(audit: AuditTrail, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is said of checked arguments. Numbers and flags stand as they are: no secret is of such a type."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= value.model_dump() if isinstance(value, Target) else {name: value}
-    return {name: _said(audit, value) for name, value in flat.items() if value is not None}
+    return {name: _said(audit, value) for name, value in values.items() if value is not None}
 
 
 def of_unchecked(audit: AuditTrail, raw: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

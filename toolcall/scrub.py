@@ -41,7 +41,7 @@ def _parts(secret: str) -> Iterator[str]:
     yield from (word for word in re.split(r"[\s,;:&=\"'{}\[\]]+", secret) if len(word) >= 2 * _SHORT)
     try:
         yield from (leaf for leaf in _leaves(json.loads(secret)) if len(leaf) >= _SHORT)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deep to be read
         return
 
 

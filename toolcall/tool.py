@@ -116,7 +116,7 @@ class ServiceTool(Tool):
         call.secrets = tuple(_secrets_in(values))
         if self._spec.check is not None:
             self._spec.check(values)
-        said = fingerprints.of_checked(self._desk.audit, values)
+        said = fingerprints.of_checked(self._desk.audit, self._arguments.flat(values))
         call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
         for target in values.values():

@@ -10,12 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from errors import InvalidParameter
 from runtime import logs
-from services._json_members import edit, members, value_of
 from tests.conftest import Answer, Session, boto, running, session_of
 
 AT: dict[str, Any] = {"account": "production"}
@@ -279,31 +275,3 @@ async def test_metadata_is_a_resource_and_names_are_completed(call: Session) -> 
     assert names.values == ["res/one"]
     prompts = {prompt.name for prompt in await call.client.list_prompts()}
     assert prompts == {"rotate_leaked_credential", "promote_secret", "find_secret_drift"}
-
-
-KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(st.dictionaries(KEYS, JSON, max_size=6), st.sampled_from([None, 2, 4]), st.data())
-def test_an_edit_is_the_same_as_on_the_parsed_object(
-    before: dict[str, Any], indent: int | None, data: st.DataObject
-) -> None:
-    text = json.dumps(before, indent=indent, ensure_ascii=data.draw(st.booleans()))
-    assert [member.key for member in members(text)] == list(before)
-    removed = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set[str]()
-    put = data.draw(st.dictionaries(KEYS, st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=3))
-    put = {key: item for key, item in put.items() if key not in removed}
-    edited = edit(text, put=put, rename={}, remove=removed)
-    assert json.loads(edited) == {**{k: v for k, v in before.items() if k not in removed}, **put}
-    assert edit(text, put={}, rename={}, remove=[]) == text
-
-
-@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', "[]", "x", '"a"', ""])
-def test_what_is_no_plain_object_is_not_edited(text: str) -> None:
-    with pytest.raises(InvalidParameter):
-        value_of(text, "a")

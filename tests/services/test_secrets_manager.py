@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import string
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Server, boto
+from services._secrets import Generate
+from tests.conftest import Server, boto, running
 
 PRODUCTION, STAGING = "111111111111", "222222222222"
 
@@ -215,3 +218,244 @@ async def test_any_string_comes_back_byte_for_byte(running_server: Server, value
 async def test_values_that_look_like_json_are_not_rewritten(call: Any, value: str) -> None:
     await call("create_secret", name="exact", secret_value=value, account="production")
     assert (await call("get_secret_value", secret_id="exact", account="production"))["secret_value"] == value
+
+
+# What each tool needs besides the secret's id, so that nothing but the place is wrong.
+NEEDED: dict[str, dict[str, Any]] = {
+    "update_secret": {"description": "d"},
+    "tag_secret": {"tags": {"a": "b"}},
+    "untag_secret": {"tag_keys": ["a"]},
+    "copy_secret": {"to_name": "x"},
+    "compare_secrets": {"other_secret_id": "x"},
+    "patch_secret": {"set": {"a": "b"}},
+    "update_secret_version_stage": {"version_stage": "mine", "to_version_id": "0" * 36},
+    "configure_rotation": {
+        "automatically_after_days": 30,
+        "rotation_lambda_arn": "arn:aws:lambda:us-east-1:111111111111:function:rotate",
+    },
+    "replicate_secret": {"replicas": [{"region": "us-west-2"}]},
+    "remove_secret_replicas": {"regions": ["us-west-2"]},
+    "put_secret_policy": {
+        "policy": '{"Statement": [{"Effect": "Allow", "Action": "*", "Principal": {"AWS": "222222222222"}}]}'
+    },
+}
+
+
+async def test_no_tool_answers_for_an_arn_of_another_account_or_region(aws: str, wire: tuple[str, str]) -> None:
+    places = {("staging", "us-east-1"): "account", ("production", "eu-west-1"): "region"}
+    for account, region in (*places, ("production", "us-east-1")):
+        boto("secretsmanager", account, region).create_secret(Name="app/db", SecretString='{"of": "x"}')
+    async with running(TOOLSETS="all") as server, server.session(*wire) as call:
+        tools = {tool.name: tool for tool in await call.client.list_tools()}
+        named = {name: "secret_id" for name, tool in tools.items() if "secret_id" in tool.input_schema["properties"]}
+        assert len(named) > 20
+        for tool, argument in {**named, "batch_get_secret_value": "secret_ids"}.items():
+            for (account, region), what in places.items():
+                arn = boto("secretsmanager", account, region).describe_secret(SecretId="app/db")["ARN"]
+                given: Any = [arn] if argument == "secret_ids" else arn
+                more = {**NEEDED.get(tool, {}), argument: given, "account": "production"}
+                answer = await call(tool, **more)
+                assert answer.error_code == "InvalidParameter", (tool, answer.content)
+                assert what in answer["next_step"], (tool, answer.content)
+                if tool == "delete_secret":
+                    forced = await call(tool, force_delete_without_recovery=True, **more)
+                    assert forced.error_code == "InvalidParameter"
+
+
+async def test_an_arn_works_in_its_own_place_and_a_foreign_one_is_awss_to_decide(call: Any) -> None:
+    made = await call("create_secret", name="app/db", secret_value="v", account="production", region="eu-west-1")
+    here = await call("get_secret_value", secret_id=made["arn"], account="production", region="eu-west-1")
+    assert here["secret_value"] == "v"
+    shared = "arn:aws:secretsmanager:eu-west-1:999999999999:secret:theirs-AbCdEf"
+    answer = await call("describe_secret", secret_id=shared, account="production", region="eu-west-1")
+    assert answer.error_code == "ResourceNotFoundException", "a resource policy might have let us in"
+
+
+async def test_secrets_that_aws_services_own_are_found_by_their_names(call: Any) -> None:
+    boto("secretsmanager", "staging").create_secret(Name="rds!db-1", SecretString="x")
+    assert (await call("describe_secret", secret_id="rds!db-1", account="staging"))["name"] == "rds!db-1"
+    listed = await call("list_secrets", name_prefix="rds!", account="staging")
+    assert [row["name"] for row in listed["secrets"]] == ["rds!db-1"]
+    assert (await call("create_secret", name="rds!x", secret_value="v", account="staging")).error_code == (
+        "InvalidParameter"
+    )
+
+
+async def test_a_prefix_means_the_beginning_of_the_name_and_nothing_else(call: Any) -> None:
+    for name in ("app/db", "App/db", "my/app", "app"):
+        boto("secretsmanager", "staging").create_secret(Name=name, SecretString="x")
+    listed = await call("list_secrets", name_prefix="app", account="staging")
+    assert sorted(row["name"] for row in listed["secrets"]) == ["app", "app/db"]
+    for prefix in ("!app", "a b", "ä", ""):
+        assert (await call("list_secrets", name_prefix=prefix, account="staging")).error_code == "InvalidParameter"
+
+
+async def test_a_change_of_description_or_key_alone_writes_no_version(call: Any) -> None:
+    made = await call("create_secret", name="meta", secret_value="v", account="staging")
+    for change in ({"description": "d"}, {"kms_key_id": "alias/k"}, {"description": "e", "kms_key_id": "alias/l"}):
+        updated = await call("update_secret", secret_id="meta", account="staging", **change)
+        assert updated.content.get("version_id") in (None, made["version_id"])
+    described = await call("describe_secret", secret_id="meta", account="staging")
+    assert list(described["version_ids_to_stages"]) == [made["version_id"]]
+    assert (described["description"], described["kms_key_id"]) == ("e", "alias/l")
+    assert (await call("get_secret_value", secret_id="meta", account="staging"))["secret_value"] == "v"
+
+
+async def test_values_that_are_nested_deep_fail_like_any_other(call: Any) -> None:
+    await call("create_secret", name="deep", secret_value="[" * 60_000, account="staging")
+    again = await call("create_secret", name="deep", secret_value="[" * 60_000, account="staging")
+    assert again.error_code == "ResourceExistsException"
+    masked = await call("get_secret_value", secret_id="deep", mask=True, account="staging")
+    assert masked["masked"] == {"type": "string", "length": 60_000}
+    assert (await call("get_secret_value", secret_id="deep", key="a", account="staging")).error_code == (
+        "InvalidParameter"
+    )
+
+
+async def test_a_mask_tells_type_and_length_and_nothing_of_the_value(call: Any) -> None:
+    held = '{"n": 1.10, "s": "hush-1", "o": {"k": "hush-2"}, "l": [1], "b": true, "z": null}'
+    await call("create_secret", name="masked", secret_value=held, account="staging")
+    masked = (await call("get_secret_value", secret_id="masked", mask=True, account="staging"))["masked"]
+    types = {"n": "number", "s": "string", "o": "object", "l": "array", "b": "boolean", "z": "null"}
+    assert masked == {"type": "json", "length": len(held), "keys": types}
+    for key, kind in types.items():
+        one = await call("get_secret_value", secret_id="masked", key=key, mask=True, account="staging")
+        assert one["masked"]["type"] == kind
+        assert "hush" not in one.text
+    assert (await call("get_secret_value", secret_id="masked", key="n", account="staging"))["secret_value"] == "1.10"
+    assert (await call("get_secret_value", secret_id="masked", key="o", account="staging"))["secret_value"] == (
+        '{"k": "hush-2"}'
+    )
+    await call("create_secret", name="bytes", secret_binary="AP8=", account="staging")
+    masked = (await call("get_secret_value", secret_id="bytes", mask=True, account="staging"))["masked"]
+    assert masked == {"type": "binary", "length": 2}
+
+
+@pytest.mark.parametrize(
+    "encoded", ["AP9=", "AP8", "A P8=", "AP8=\n", "AP-_", "ä", "", base64.b64encode(b"x" * 65_537).decode()]
+)
+async def test_bytes_come_in_the_one_base64_that_they_would_go_out_in(running_server: Server, encoded: str) -> None:
+    async with running_server.session() as call:
+        answer = await call("create_secret", name="bytes", secret_binary=encoded, account="staging")
+        assert answer.error_code == "InvalidParameter"
+        assert (await call("list_secrets", account="staging"))["secrets"] == []
+
+
+async def test_65536_bytes_of_binary_go_in_and_out(running_server: Server) -> None:
+    encoded = base64.b64encode(b"\xff" * 65_536).decode()
+    async with running_server.session() as call:
+        await call("create_secret", name="bytes", secret_binary=encoded, account="staging")
+        assert (await call("get_secret_value", secret_id="bytes", account="staging"))["secret_value"] == encoded
+
+
+# --- generated in place --------------------------------------------------------------------------------------------
+
+
+def held(name: str) -> str:
+    return str(boto("secretsmanager", "staging").get_secret_value(SecretId=name)["SecretString"])
+
+
+@pytest.mark.parametrize(
+    ("rules", "alphabet", "length"),
+    [
+        ({}, "", 32),
+        ({"length": 4}, "", 4),
+        ({"length": 4096, "exclude_punctuation": True}, string.ascii_letters + string.digits, 4096),
+        (
+            {"exclude_lowercase": True, "exclude_uppercase": True, "exclude_punctuation": True, "length": 9},
+            string.digits,
+            9,
+        ),
+        (
+            {"exclude_characters": string.punctuation + string.ascii_letters + "01234", "length": 8},
+            "56789",
+            8,
+        ),
+    ],
+)
+async def test_a_value_is_made_of_the_characters_asked_for(
+    running_server: Server, rules: dict[str, Any], alphabet: str, length: int
+) -> None:
+    async with running_server.session() as call:
+        made = await call("create_secret", name="made", generate=rules, account="staging")
+        assert not made.is_error, made.content
+        assert held("made") not in made.text
+        assert len(held("made")) == length
+        assert not alphabet or set(held("made")) <= set(alphabet)
+
+
+@pytest.mark.parametrize(
+    ("length", "rules", "each"),
+    [
+        (32, {}, True),
+        (1, {}, False),
+        (3, {}, False),
+        (5, {}, True),
+        (2, {"exclude_punctuation": True, "exclude_numbers": True, "exclude_uppercase": True}, True),
+        (32, {"exclude_characters": "0123456789"}, True),
+    ],
+)
+def test_aws_is_asked_for_each_class_only_where_they_all_fit(length: int, rules: dict[str, Any], each: bool) -> None:
+    request = Generate(length=length, **rules).request()
+    assert request["RequireEachIncludedType"] is each
+    assert request["ExcludeNumbers"] is ("exclude_numbers" in rules or "exclude_characters" in rules)
+
+
+async def test_a_template_keeps_its_bytes_and_each_placeholder_gets_a_value_of_its_own(
+    running_server: Server,
+) -> None:
+    template = (
+        '{"user": "app",\r\n "a": "{{generate}}", "deep": {"list": ["{{generate}}"]}, "rate": 1.10,\n'
+        '  "url": "postgres://app:{{generate}}@h:5432/db?x=\\u0041", "big": 1e400}'
+    )
+    rules = {"length": 20, "exclude_punctuation": True, "template": template}
+    async with running_server.session() as call:
+        for tool, name in (("create_secret", {"name": "made"}), ("update_secret", {"secret_id": "made"})):
+            await call(tool, generate=rules, account="staging", **name)
+            first, *parts = re.split(r"\{\{generate\}\}", template)
+            made = re.fullmatch("(.{20})".join(map(re.escape, [first, *parts])), held("made"), re.DOTALL)
+            assert made is not None
+            assert len(set(made.groups())) == 3
+    assert json.loads(held("made"))["deep"]["list"] == [made[2]]
+
+
+async def test_a_generated_value_is_escaped_as_json_needs_it(running_server: Server) -> None:
+    rules = {
+        "length": 400, "exclude_numbers": True, "exclude_lowercase": True, "exclude_uppercase": True,
+        "template": '{"a": "{{generate}}"}',
+    }  # fmt: skip
+    async with running_server.session() as call:
+        await call("create_secret", name="made", generate=rules, account="staging")
+    made = json.loads(held("made"))["a"]
+    assert len(made) == 400
+    assert {'"', "\\"} <= set(made)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"length": 0},
+        {"length": 4097},
+        {"length": "8"},
+        {"surprise": True},
+        {
+            "exclude_lowercase": True, "exclude_uppercase": True, "exclude_numbers": True,
+            "exclude_characters": string.punctuation,
+        },
+        {"template": "{{generate}}"},
+        {"template": '{"a": "b"}'},
+        {"template": '{"a": {{generate}}}'},
+        {"template": '{"{{generate}}": "a"}'},
+        {"template": '{"a": {"x{{generate}}": "{{generate}}"}}'},
+        {"template": json.dumps(["{{generate}}"] * 51)},
+        {"template": "[" * 60_000 + "{{generate}}"},
+        {"template": json.dumps(["{{generate}}", "x" * 65_536])},
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_generated_is_refused_before_any_change(
+    running_server: Server, rules: dict[str, Any]
+) -> None:
+    async with running_server.session() as call:
+        answer = await call("create_secret", name="made", generate=rules, account="staging")
+        assert answer.error_code == "InvalidParameter"
+        assert (await call("list_secrets", account="staging"))["secrets"] == []
