@@ -26,17 +26,18 @@ class AWSOpsError(Exception):
 
     Args:
         message: One sentence for a person; never holds a submitted secret.
-        next_step: What the caller can do about it.
+        next_step: What the caller can do about it, where that is not the class's usual answer.
         details: Further fields of the failure payload (`plan`, `confirm`, `retry_after`).
     """
 
     code: ClassVar[str] = "InternalError"
+    usual_next_step: ClassVar[str | None] = None
     retryable: bool = False
 
     def __init__(self, message: str, *, next_step: str | None = None, **details: Any) -> None:
         super().__init__(message)
         self.message = message
-        self.next_step = next_step
+        self.next_step = next_step or self.usual_next_step
         self.details = details
 
     @property
@@ -78,6 +79,7 @@ class Refusal(AWSOpsError):
 
 class InvalidParameter(Refusal):
     code = "InvalidParameter"
+    usual_next_step = "Correct it and call again."
 
 
 class UnknownAccount(Refusal):
@@ -146,6 +148,7 @@ class OutcomeUnknown(AWSOpsError):
 
 class InternalError(AWSOpsError):
     code = "InternalError"
+    usual_next_step = "Tell the server's operator this request_id."
 
 
 _PLAIN_WORDS = {
@@ -286,12 +289,14 @@ def _from_client_error(response: Any) -> AWSError:
             "InternalFailure" if status >= 500 else "UnknownError",
             f"AWS answered with HTTP status {status}.",
         )
+    retryable = status >= 500 or status == 429 or bool(_RETRYABLE_CODES.search(code))
+    otherwise = "Retry in a moment." if retryable else "Correct what the message names and call again."
     return AWSError(
         code,
         message,
-        retryable=status >= 500 or status == 429 or bool(_RETRYABLE_CODES.search(code)),
+        retryable=retryable,
         request_id=metadata.get("RequestId"),
-        next_step=next((step for pattern, step in _NEXT_STEPS if pattern.search(code)), None),
+        next_step=next((step for pattern, step in _NEXT_STEPS if pattern.search(code)), otherwise),
     )
 
 

@@ -13,6 +13,7 @@ from errors import (
     InvalidParameter,
     NoCredentials,
     ProfileNotAllowed,
+    Refusal,
     RegionNotAllowed,
     RoleNotAllowed,
     ScopeRequired,
@@ -56,6 +57,19 @@ class Policy:
         identity = self._identity(target, account)
         self._check_caller(caller, identity)
         return Grant(identity, self._region(target, account, identity), self.name_of(identity, account))
+
+    def place(self, caller: Caller, target: Target) -> tuple[str | None, str | None]:
+        """Account and region that a target means, for telling where a call would have run.
+
+        What is refused is not repeated: it may be anything. A configured account's name and a known region are said.
+        """
+        try:
+            grant = self.decide(caller, target)
+        except Refusal:
+            account = self._accounts.get(account_key(target.account or ""))
+            region = target.region or (account.region if account else None)
+            return account.name if account else None, region if region in self._host.regions() else None
+        return grant.account or grant.identity.account_id, grant.region
 
     def accounts_of(self, caller: Caller) -> tuple[Account, ...]:
         """The configured accounts that this caller may use."""

@@ -140,9 +140,7 @@ def _invalid(error: ValidationError, names: Sequence[str]) -> InvalidParameter:
         hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(names)}."
         return InvalidParameter("This tool does not take one of the arguments given.", next_step=hint)
     text = in_plain_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
-    return InvalidParameter(
-        f"{place}: {text}." if place in names else f"{text}.", next_step="Correct it and call again."
-    )
+    return InvalidParameter(f"{place}: {text}." if place in names else f"{text}.")
 
 
 def parameter_descriptions(method: Callable[..., Any]) -> dict[str, str]:

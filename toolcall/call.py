@@ -76,11 +76,17 @@ class Call:
 
     @property
     def place(self) -> tuple[str | None, str | None]:
-        """Account and region as a failure names them."""
+        """Account and region as a failure names them: where the call ran, or would have."""
         grant = self.main_grant
         if grant is None:
-            return None, None
+            return self._asked_place()
         return grant.account or self.account_id or grant.identity.account_id, grant.region
+
+    def _asked_place(self) -> tuple[str | None, str | None]:
+        if not self.spec.actions:  # it runs nowhere in AWS
+            return None, None
+        named = {name: value for name in Target.model_fields if isinstance(value := self.raw.get(name), str)}
+        return self.desk.policy.place(self.caller, Target(**named))
 
     def foretell(self) -> dict[str, Any]:
         """Return the line that stands in the trail before a plaintext value is asked for: no outcome is known yet."""
@@ -90,6 +96,7 @@ class Call:
     def record(self, outcome: str, *, decision: str, rule: str, error_code: str | None = None) -> dict[str, Any]:
         """Return the call's audit line."""
         grant = self.main_grant
+        account, region = (grant.account, grant.region) if grant else self._asked_place()
         return {
             "event": "audit",
             "request_id": self.request_id,
@@ -97,10 +104,10 @@ class Call:
             "transport": self.transport,
             "tool": self.name,
             "class": self.scope.value,
-            "account": grant.account if grant else None,
+            "account": account,
             "account_id": self.account_id or (grant.identity.account_id if grant else None),
             "identity": str(grant.identity) if grant else None,
-            "region": grant.region if grant else None,
+            "region": region,
             **({"further_targets": self._further_targets()} if len(self.grants) > 1 else {}),
             "resource": self.resource,
             "arguments": self.arguments,

@@ -169,3 +169,28 @@ def test_no_text_is_taken_for_a_role_that_is_none(text: str) -> None:
 def test_an_arn_with_a_tail_or_a_foreign_digit_is_malformed(resource: str) -> None:
     with pytest.raises(InvalidParameter):
         decide(Target(role_arn=f"arn:aws:iam::333333333333:{resource}"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "account", "region"),
+    [
+        ({"account": "Production"}, "production", "us-east-1"),
+        ({"account": "production", "region": "eu-west-1"}, "production", "eu-west-1"),
+        ({"account": "production", "region": "moon"}, "production", None),
+        ({"account": "production", "role_arn": ELSEWHERE}, "production", None),
+        ({"account": "hush", "region": "eu-west-1"}, None, "eu-west-1"),
+        ({"role_arn": ROLES["staging"]}, "staging", "us-east-1"),
+        ({"account": ["hush"]}, None, "us-east-1"),
+        ({}, None, "us-east-1"),
+    ],
+)
+async def test_a_failure_before_any_aws_call_says_where_the_call_would_have_run(
+    call: Session, arguments: dict[str, Any], account: str | None, region: str | None
+) -> None:
+    refused = await call("create_secret", name="no name", secret_value="x", **arguments)
+    assert refused.is_error
+    assert (refused["account"], refused["region"]) == (account, region)
+    where = " in ".join(part for part in (account, region) if part)
+    assert refused.text.startswith(f"{refused['error_code']} ({where}): " if where else f"{refused['error_code']}: ")
+    assert refused["next_step"]
+    assert "hush" not in refused.text
