@@ -356,8 +356,9 @@ def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
     """
     load_env_file(Path(__file__).with_name(".env"))
     for name in list(os.environ):
-        if name.startswith(("AWS_", "ACCOUNT_")) or name == "ACCOUNTS_FILE":
+        if name.startswith(("AWS_", "ACCOUNT_", "ALLOWED_")) or name == "ACCOUNTS_FILE":
             del os.environ[name]
     os.environ.update(demo_environment)
+    os.environ.setdefault("AUDIT_HMAC_KEY", secrets.token_urlsafe(24))  # spares a newcomer the warning
     token = os.environ.setdefault("MCP_AUTH_TOKEN", "demo-" + secrets.token_urlsafe(24))
     return Settings.from_environment(os.environ), token

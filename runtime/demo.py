@@ -39,7 +39,7 @@ def start() -> DemoAWS:
 
         raise ConfigurationError("--demo: needs the packages of requirements-demo.txt (`make demo`)") from None
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     return DemoAWS(f"http://{host}:{port}", server)
@@ -80,19 +80,23 @@ def greeting(url: str, token: str) -> str:
             "aws-ops": {"type": "http", "url": f"{url}/mcp", "headers": {"Authorization": f"Bearer {token}"}}
         }
     }
-    return "\n".join(
-        [
-            "",
-            "DEMO: nothing here is AWS. Three made-up accounts: " + ", ".join(data.ACCOUNTS) + ".",
-            f"URL    {url}/mcp  (Streamable HTTP)   {url}/sse  (SSE)",
-            f"Token  {token}",
-            "Client configuration:",
-            json.dumps(config, indent=2),
-            "Try: list_accounts; then get_secret_value of shared/api-key in account production, and in staging.",
-            f"     .venv/bin/fastmcp call {url}/mcp list_accounts --auth {token}",
-            "",
-        ]
-    )
+    call = f".venv/bin/fastmcp call {url}/mcp"
+    return f"""
+DEMO: nothing here is AWS. Three made-up accounts: {", ".join(data.ACCOUNTS)}.
+
+URL    {url}/mcp (Streamable HTTP), {url}/sse (SSE)
+Token  {token}
+
+Client configuration:
+{json.dumps(config, indent=2)}
+
+Try in another terminal, or ask your client for the same:
+  {call} list_accounts --auth {token}
+  {call} get_secret_value secret_id=shared/api-key account=production --auth {token}
+  {call} get_secret_value secret_id=shared/api-key account=staging --auth {token}
+
+Below, the audit trail: a line for each call. Ctrl-C ends the demo.
+"""
 
 
 def _secrets(manager: Any, secrets: tuple[data.DemoSecret, ...]) -> None:

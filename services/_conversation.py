@@ -3,8 +3,7 @@
 A resource is read by the tool of the same job, so that policy, limits and the audit trail hold for it as well.
 """
 
-from __future__ import annotations
-
+# No postponed annotations here: fastmcp describes a prompt's `"str"` to clients as a JSON schema to be matched.
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +42,12 @@ def _add_resource(mcp: FastMCP[Any], describe: ServiceTool) -> None:
 def _add_prompts(mcp: FastMCP[Any]) -> None:
     @mcp.prompt
     def rotate_leaked_credential(secret_id: str, account: str) -> str:
-        """Replace a credential that has leaked, and find out who used it."""
+        """Replace a credential that has leaked, and find out who used it.
+
+        Args:
+            secret_id: Secret name or ARN.
+            account: The account it leaked from.
+        """
         return (
             f"The secret {secret_id} in account {account} has leaked. Never show or fetch its value. "
             "1. describe_secret: does it rotate by a function? Then rotate_secret; else update_secret or patch_secret "
@@ -55,7 +59,13 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
 
     @mcp.prompt
     def promote_secret(secret_id: str, from_account: str = "staging", to_account: str = "production") -> str:
-        """Bring a secret from one account to another, unseen."""
+        """Bring a secret from one account to another, unseen.
+
+        Args:
+            secret_id: Secret name.
+            from_account: Where it is.
+            to_account: Where it goes.
+        """
         return (
             f"Promote the secret {secret_id} from account {from_account} to {to_account} without showing its value. "
             "1. describe_secret on both sides. 2. compare_secrets: if equal, stop; else say which keys differ. "
@@ -65,7 +75,12 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
 
     @mcp.prompt
     def find_secret_drift(name_prefix: str, accounts: str) -> str:
-        """Find secrets that differ between accounts."""
+        """Find secrets that differ between accounts.
+
+        Args:
+            name_prefix: What the names begin with.
+            accounts: Account names, separated by commas.
+        """
         return (
             f"Find drift among the secrets that begin with {name_prefix} in the accounts {accounts}. Never fetch "
             "a value. list_secrets in each account; report names that are missing somewhere; compare_secrets for those "

@@ -47,7 +47,7 @@ class Process:
 
     def records(self) -> list[dict[str, Any]]:
         """The JSON lines printed so far."""
-        return [json.loads(line) for line in self.printed.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in self.printed.splitlines() if line.startswith('{"')]
 
     def wait_until_listening(self, timeout: float = 20) -> None:
         end = time.monotonic() + timeout

@@ -1,0 +1,76 @@
+"""The demo, as a newcomer meets it: what it prints is enough to use it, and what is in there is worth looking at."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastmcp import Client
+
+from runtime import demo_data
+from tests.conftest import Answer
+from tests.processes import Process, server_process
+
+SHARED = "shared/api-key"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Process]:
+    """The demo on a laptop with AWS settings of its own, none of which may matter."""
+    own = {"AWS_PROFILE": "mine", "AWS_REGION": "eu-west-1", "ACCOUNT_MINE_PROFILE": "mine", "ACCOUNTS_FILE": "/mine"}
+    allowed = {"ALLOWED_ROLE_ARNS": "arn:aws:iam::999999999999:role/mine", "ALLOWED_REGIONS": "eu-west-1"}
+    with server_process("--demo", **own, **allowed) as running:
+        yield running
+
+
+def configuration(demo: Process) -> dict[str, object]:
+    """What it prints for a client's configuration."""
+    printed = re.search(r"(?ms)^\{\n.*?^\}$", demo.printed)
+    assert printed, demo.printed
+    return json.loads(printed[0])  # type: ignore[no-any-return]
+
+
+async def test_the_client_configuration_that_it_prints_reaches_each_account(demo: Process) -> None:
+    async with Client(configuration(demo)) as client:
+        listed = Answer(await client.call_tool("list_accounts", {}))
+        names = [account["name"] for account in listed["accounts"]]
+        assert names == ["production", "staging", "development"]
+        values = set()
+        for account in names:
+            arguments = {"secret_id": SHARED, "account": account}
+            values.add(Answer(await client.call_tool("get_secret_value", arguments))["secret_value"])
+        assert values == {f"demo-api-key-of-{account}" for account in names}
+
+
+async def test_it_holds_a_dozen_secrets_with_tags_versions_and_a_pending_deletion(demo: Process) -> None:
+    async with Client(configuration(demo)) as client:
+        secrets = []
+        for account in demo_data.ACCOUNTS:
+            arguments = {"account": account, "include_planned_deletion": True}
+            secrets += Answer(await client.call_tool("list_secrets", arguments))["secrets"]
+        assert len(secrets) >= 12
+        assert sum("tags" in secret for secret in secrets) >= 6
+        assert sum("deleted_date" in secret for secret in secrets) == 1
+        arguments = {"secret_id": "prod/shop/database", "account": "production"}
+        assert Answer(await client.call_tool("list_secret_versions", arguments))["count"] == 2
+
+
+async def test_its_prompts_ask_for_plain_words(demo: Process) -> None:
+    async with Client(configuration(demo)) as client:
+        prompts = await client.list_prompts()
+    assert len(prompts) == 3
+    for prompt in prompts:
+        for argument in prompt.arguments or []:
+            assert argument.description
+            assert "schema" not in argument.description, argument
+
+
+def test_it_says_that_it_is_no_aws_and_how_to_call_it(demo: Process) -> None:
+    greeting = demo.printed.partition("DEMO: ")[2]
+    assert greeting.startswith("nothing here is AWS")
+    for told in (f"{demo.url}/mcp", f"{demo.url}/sse", "fastmcp call", "Token  demo-", SHARED):
+        assert told in greeting
+    assert "Moto" not in demo.printed
+    assert "WARNING" not in demo.printed
