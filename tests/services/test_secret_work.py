@@ -7,15 +7,16 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
+from prometheus_client import generate_latest
 
 from runtime import logs
-from tests.conftest import Answer, Session, boto, running, session_of
+from tests.conftest import Answer, Server, Session, boto, running, session_of
+from tests.services import secret_day as day
 
 AT: dict[str, Any] = {"account": "production"}
-CANARY = "canary-5f1c-Zq!7/+ü"
+CANARY = day.CANARY
 
 
 @pytest.fixture
@@ -29,82 +30,92 @@ def value(name: str, account: str = "production", **which: str) -> str:
     return str(boto("secretsmanager", account).get_secret_value(SecretId=name, **which)["SecretString"])
 
 
-def forms(text: str) -> set[str]:
-    data = text.encode()
-    return {
-        text, json.dumps(text)[1:-1], quote(text, safe=""), quote(text), data.hex(), text[::-1],
-        *(base64.b64encode(b"x" * pad + data).decode()[4:-4] for pad in range(3)),
-    }  # fmt: skip
+class Recorder:
+    """Everything that goes over the wire, both ways: paths, headers and bodies, events of a stream included."""
+
+    def __init__(self, app: Any) -> None:
+        self._app, self.seen = app, bytearray()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            self.seen += repr((scope["path"], scope["query_string"], scope["headers"])).encode()
+
+        async def heard() -> Any:
+            message = await receive()
+            self.seen += message.get("body", b"")
+            return message
+
+        async def said(message: Any) -> None:
+            self.seen += repr(message.get("headers", "")).encode() + message.get("body", b"")
+            await send(message)
+
+        await self._app(scope, heard, said)
 
 
-@pytest.fixture
-def rotation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS calls the rotation function, which makes a new current version; moto would need a real Lambda for it."""
-    from moto.secretsmanager.models import SecretsManagerBackend
-
-    def rotate_secret(backend: Any, secret_id: str, **kwargs: Any) -> str:
-        secret = backend.secrets[secret_id]
-        secret.rotation_lambda_arn = kwargs.get("rotation_lambda_arn") or secret.rotation_lambda_arn
-        secret.rotation_enabled, secret.rotation_requested, version = True, True, ""
-        if kwargs.get("rotate_immediately"):
-            made = backend.put_secret_value(
-                secret_id, f"rotated {CANARY}", None, client_request_token=None, version_stages=["AWSCURRENT"]
-            )
-            version = json.loads(made)["VersionId"]
-        return json.dumps({"ARN": secret.arn, "Name": secret.name, "VersionId": version or secret.default_version_id})
-
-    monkeypatch.setattr(SecretsManagerBackend, "rotate_secret", rotate_secret)
-
-
-@pytest.mark.usefixtures("rotation")
 async def test_a_whole_days_work_leaves_no_plaintext_anywhere(
     aws: str, wire: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("DEBUG", "json", "stdout")
-    audit = tmp_path / "audit.log"
-    said: list[Answer] = []
-    lambda_arn = "arn:aws:lambda:us-east-1:111111111111:function:rotate"
-    settings = {"TOOLSETS": "secrets,secrets-admin", "AUDIT_LOG": str(audit), "REVEAL": "0"}
-    async with running(**settings) as server, server.session(*wire) as session:
+    audit, told = tmp_path / "audit.log", list[str]()
+    settings = {
+        "TOOLSETS": "accounts,secrets,secrets-admin", "AUDIT_LOG": str(audit), "REVEAL": "0", "METRICS_PORT": "0",
+        "ACCOUNT_DEVELOPMENT_ROLE_ARN": day.DEVELOPMENT,
+    }  # fmt: skip
+    day.seed()
+    canaries = day.values_held()
 
-        async def work(tool: str, **arguments: Any) -> Answer:
-            answer = await session(tool, **{**AT, **arguments})
-            assert not answer.is_error, (tool, answer.content)
-            said.append(answer)
-            return answer
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append(f"{done} {total} {message}")
 
-        template = '{"user": "app",  "password": "{{generate}}", "rate": 1.10}'
-        await work("create_secret", name="day", generate={"template": template}, tags={"Team": "x"})
-        await work("update_secret", secret_id="day", secret_value=f'{{"user":"app","password":"{CANARY}","rate":1.10}}')
-        for place in ({"to_account": "staging"}, {"to_region": "eu-west-1"}):
-            await work("copy_secret", secret_id="day", with_metadata=True, **place)
-        assert (await work("compare_secrets", secret_id="day", other_account="staging"))["equal"] is True
-        await work(
-            "patch_secret",
-            secret_id="day",
-            set={"host": f"h-{CANARY}"},
-            generate_keys=["password"],
-            remove=["rate"],
-        )
-        differs = await work("compare_secrets", secret_id="day", other_account="staging")
-        assert (differs["different"], differs["missing"], differs["added"]) == (["password"], ["rate"], ["host"])
-        await work("rollback_secret", secret_id="day")
-        assert CANARY in value("day")
-        await work("configure_rotation", secret_id="day", rotation_lambda_arn=lambda_arn, automatically_after_days=30)
-        assert (await work("rotate_secret", secret_id="day"))["finished"] is True
-        await work("list_secret_versions", secret_id="day")
-        await work("audit_secrets", compare_values=True, regions=["us-east-1", "eu-west-1"])
-        await work("delete_secret", secret_id="day", account="staging", recovery_window_in_days=7)
-        await work("restore_secret", secret_id="day", account="staging")
-        names = {tool.name for tool in await session.client.list_tools()}
-    assert not names & {"get_secret_value", "batch_get_secret_value"}
-    hidden = [CANARY, *json.loads(value("day", VersionStage="AWSPREVIOUS")).values()]
-    hidden = [str(text) for text in hidden if len(str(text)) > 4]
-    places = [answer.text + json.dumps(answer.content, ensure_ascii=False) for answer in said]
+    with day.rotating():
+        day.has_a_function("legacy/api")
+        async with running(**settings) as server:
+            wired = Recorder(server.web)
+            async with Server(server.app, wired).session(*wire, progress_handler=progress) as session:
+
+                async def work(tool: str, **arguments: Any) -> Answer:
+                    answer = await session(tool, **arguments)
+                    assert not answer.is_error, (tool, answer.content)
+                    canaries.update(day.values_held())
+                    return answer
+
+                await day.unseen_day(work)
+                await day.admin_day(work)
+                await session("copy_secret", secret_id="day", to_account="staging", **AT)  # one that fails
+                await session.client.read_resource("secret://production/us-east-1/legacy/api")
+                names = {tool.name for tool in await session.client.list_tools()}
+            measured = generate_latest(server.app.metrics._registry).decode()
     printed = capfd.readouterr()
-    places += [audit.read_text(), printed.out, printed.err]
-    leaks = [form for text in hidden for form in forms(text) for place in places if form in place]
-    assert not leaks, f"{len(hidden)} canaries, {len(places)} places"
+    wire_text = bytes(wired.seen).decode(errors="replace")
+    places = {
+        "wire": wire_text, "progress": "\n".join(told), "audit": audit.read_text(), "metrics": measured,
+        "stdout": printed.out, "stderr": printed.err,
+    }  # fmt: skip
+    assert not names & {"get_secret_value", "batch_get_secret_value"}
+    assert len(canaries) >= 10
+    assert any("rotating" in line for line in told), "a client that asked was told of the progress"
+    assert all(place for name, place in places.items() if name != "stderr"), "each place has something to search"
+    assert {name: day.hits(canaries, place) for name, place in places.items()} == dict.fromkeys(places, 0)
+
+
+async def test_the_search_finds_what_is_shown_and_only_where_it_is_shown(
+    aws: str, wire: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("DEBUG", "json", "stdout")
+    audit = tmp_path / "audit.log"
+    day.seed()
+    async with running(AUDIT_LOG=str(audit)) as server:
+        wired = Recorder(server.web)
+        async with Server(server.app, wired).session(*wire) as session:
+            await session("get_secret_value", secret_id="legacy/api", **AT)
+            await session("get_secret_value", secret_id="legacy/binary", **AT)
+            await session("update_secret", secret_id="legacy/0", secret_value=day.CANARY, **AT)
+    printed = capfd.readouterr()
+    canaries = {day.CANARY}
+    assert day.hits(canaries, bytes(wired.seen).decode()) == 1
+    assert [day.hits(canaries, place) for place in (audit.read_text(), printed.out, printed.err)] == [0, 0, 0]
+    for form in day.forms(day.CANARY):
+        assert day.hits(canaries, f"before {form} after") == 1
 
 
 async def test_a_patch_keeps_the_bytes_of_what_it_does_not_touch(call: Session) -> None:
