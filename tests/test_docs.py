@@ -39,13 +39,13 @@ def test_the_readmes_links_lead_to_files() -> None:
             assert (ROOT / link).exists(), (document, link)
 
 
-def test_every_client_configuration_parses_and_is_linked() -> None:
+def test_every_client_configuration_parses_and_stands_in_the_readme() -> None:
     for path in (ROOT / "clients").iterdir():
         if path.suffix == ".toml":
             tomllib.loads(path.read_text())
         else:
             json.loads(path.read_text())
-        assert f"clients/{path.name}" in README, path
+        assert path.read_text().strip() in README, path
 
 
 def test_claude_md_is_a_link_to_agents_md() -> None:
