@@ -20,7 +20,7 @@ from access.identity import Grant, Identity
 from access.integrity import check_answers
 from access.renewal import Obtained, RenewingCredentials
 from access.trace import MAX_ATTEMPTS, uncounted, watch
-from config import Settings
+from config import ROLE_ARN, Settings
 from errors import NoCredentials, is_denial, translate
 
 MAX_CLIENTS = 64
@@ -91,8 +91,12 @@ class CredentialStore:
         return known
 
     def known_account_id(self, identity: Identity) -> str | None:
-        """Return an identity's account number where it is known without asking AWS."""
-        return identity.account_id or self._account_ids.get(identity)
+        """Return an identity's account number where it is known without asking AWS: from its ARN, a file, an answer."""
+        return identity.account_id or self._account_ids.get(identity) or self._account_id_of_profile(identity.profile)
+
+    def _account_id_of_profile(self, profile: str | None) -> str | None:
+        role_arn = str(self._profile_tables().get(profile, {}).get("role_arn")) if profile else ""
+        return role_arn.split(":")[4] if ROLE_ARN.fullmatch(role_arn) else None
 
     def expires_at(self, grant: Grant, caller: Caller) -> float | None:
         """Return when the credentials that sign now end, in seconds since the epoch; None for those that never do."""

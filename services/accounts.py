@@ -6,22 +6,29 @@ https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.h
 
 from __future__ import annotations
 
+import contextvars
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from access.identity import Identity
 from access.policy import identity_of
+from config import Account
 from errors import InvalidParameter
 from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
 from toolcall.call import Call
-from toolcall.fanout import gather
+from toolcall.desk import Desk
+from toolcall.fanout import MOST_AT_ONCE, gather
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Moment = Annotated[AwareDatetime, Field(strict=False)]  # a string on the wire
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 # A wire argument and the attribute it looks up; AWS takes one per request.
+_NUMBERS_SECONDS, _ASK_AGAIN_SECONDS = 3.0, 60.0
 _LOOKUPS = {"resource_name": "ResourceName", "event_name": "EventName", "username": "Username"}
 
 
@@ -106,12 +113,17 @@ class AccountsService(AWSServiceBase):
     client_name = "sts"
     toolset = "accounts"
 
-    @tool(READ, open_world=False)
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        self._ask_again: dict[Identity, float] = {}
+
+    @tool(READ)
     def list_accounts(self) -> ConfiguredAccounts:
         """List the configured accounts: name, number, role or profile, default region."""
         policy, settings, credentials = self.desk.policy, self.desk.settings, self.desk.credentials
-        accounts = []
-        for account in policy.accounts_of(Call.current().caller):
+        accounts, configured = [], policy.accounts_of(Call.current().caller)
+        self._ask_numbers(configured)
+        for account in configured:
             identity = identity_of(account)
             accounts.append(
                 ConfiguredAccount(
@@ -125,6 +137,25 @@ class AccountsService(AWSServiceBase):
                 )
             )
         return ConfiguredAccounts(accounts=accounts, count=len(accounts))
+
+    def _ask_numbers(self, accounts: Iterable[Account]) -> None:
+        """Let AWS say a profile's account number where no file does; one that does not answer soon goes without.
+
+        Each is asked once a minute at most, so that one that hangs does not hold a thread per call.
+        """
+        now, asking = time.monotonic(), []
+        pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="account-number")
+        for account in accounts:
+            identity = identity_of(account)
+            if self.desk.credentials.known_account_id(identity) is None and self._ask_again.get(identity, now) <= now:
+                self._ask_again[identity] = now + _ASK_AGAIN_SECONDS
+                asking.append(pool.submit(contextvars.copy_context().run, self._ask_number, account))
+        wait(asking, timeout=_NUMBERS_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask_number(self, account: Account) -> None:
+        caller = Call.current().caller
+        self.desk.credentials.account_id(self.desk.policy.decide(caller, Target(account=account.name)), caller)
 
     @tool(READ, "sts:GetCallerIdentity")
     def get_caller_identity(self, target: Target) -> CallerIdentity:

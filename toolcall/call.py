@@ -85,7 +85,9 @@ class Call:
     def _asked_place(self) -> tuple[str | None, str | None]:
         if not self.spec.actions:  # it runs nowhere in AWS
             return None, None
-        named = {name: value for name in Target.model_fields if isinstance(value := self.raw.get(name), str)}
+        named = {name: value for name in Target.model_fields if (value := self.raw.get(name)) is not None}
+        if not all(isinstance(value, str) for value in named.values()):
+            return None, None
         return self.desk.policy.place(self.caller, Target(**named))
 
     def foretell(self) -> dict[str, Any]:

@@ -174,18 +174,19 @@ class ServiceTool(Tool):
     async def _work(self, call: Call, work: Callable[[], T], *, shield: bool = False) -> T:
         """Run a service's method within the call's deadline, among its identity's places."""
         main = call.main_grant
-        if main is None:
+        if main is None and not self._spec.open_world:
             return work()
 
         call.report = _reporter(get_context())
 
         def in_thread() -> T:
             current_trace.set(call.trace)
-            call.account_id = self._desk.credentials.account_id(main, call.caller)
+            if main is not None:
+                call.account_id = self._desk.credentials.account_id(main, call.caller)
             return work()
 
         return await self._desk.execution.run(
-            in_thread, identity=main.identity, deadline=call.trace.deadline, shield=shield
+            in_thread, identity=main.identity if main else self.name, deadline=call.trace.deadline, shield=shield
         )
 
 

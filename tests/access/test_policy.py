@@ -180,7 +180,7 @@ def test_an_arn_with_a_tail_or_a_foreign_digit_is_malformed(resource: str) -> No
         ({"account": "production", "role_arn": ELSEWHERE}, "production", None),
         ({"account": "hush", "region": "eu-west-1"}, None, "eu-west-1"),
         ({"role_arn": ROLES["staging"]}, "staging", "us-east-1"),
-        ({"account": ["hush"]}, None, "us-east-1"),
+        ({"account": ["hush"]}, None, None),
         ({}, None, "us-east-1"),
     ],
 )

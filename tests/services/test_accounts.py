@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from services import accounts
 from tests.conftest import ROLES, Session, running, session_of
 
 
@@ -27,6 +30,37 @@ async def test_a_caller_learns_who_it_is_in_an_account(call: Session) -> None:
     base = await call("get_caller_identity")
     assert base["account"] == "123456789012"
     assert "name" not in base.content
+
+
+PROFILES = """
+[profile keys]
+region = eu-central-1
+aws_access_key_id = somebody
+aws_secret_access_key = somebody
+[profile role]
+role_arn = arn:aws:iam::222222222222:role/aws-ops-target
+source_profile = keys
+[profile lost]
+credential_process = sleep 20
+"""
+
+
+async def test_a_profiles_account_number_is_in_the_list_and_a_profile_that_hangs_delays_it_little(
+    aws: str, wire: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text(PROFILES)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setattr(accounts, "_NUMBERS_SECONDS", 2)
+    profiles = {f"ACCOUNT_{name.upper()}_PROFILE": name for name in ("keys", "role", "lost")}
+    async with running(TOOLSETS="accounts", **profiles) as server, server.session(*wire) as call:
+        first = await call("list_accounts")
+        begun = time.monotonic()
+        again = await call("list_accounts")
+        assert time.monotonic() - begun < 1.5, "the one that hangs was asked again"
+    for answer in (first, again):
+        numbers = {row["name"]: row.get("account_id") for row in answer["accounts"]}
+        assert (numbers["keys"], numbers["role"], numbers["lost"]) == ("123456789012", "222222222222", None)
+        assert {"account_id", "region"}.isdisjoint(answer.content)
 
 
 async def test_the_organization_is_shown_with_paths_tags_and_what_is_configured(
