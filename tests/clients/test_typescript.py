@@ -14,13 +14,18 @@ from tests.processes import Process
 SCRIPT = Path(__file__).with_name("typescript.mjs")
 
 
+def url(server: Process, path: str) -> str:
+    """As configurations spell it; Node may try ::1 for it first."""
+    return f"{server.url.replace('127.0.0.1', 'localhost')}/{path}"
+
+
 @pytest.mark.parametrize("path", ["sse", "mcp"])
 @pytest.mark.parametrize("generation", ["sdk", "client"])
 def test_the_typescript_sdk_lists_calls_and_sees_failures(
     server: Process, node: Run, generation: str, path: str
 ) -> None:
     transport = {"sse": "sse", "mcp": "http"}[path]
-    ended = node(SCRIPT, generation, transport, f"{server.url}/{path}", MCP_AUTH_TOKEN=TOKEN)
+    ended = node(SCRIPT, generation, transport, url(server, path), MCP_AUTH_TOKEN=TOKEN)
     assert ended.returncode == 0, ended.stderr
     seen = json.loads(ended.stdout)
     assert seen["server"] == "aws-ops"
@@ -42,6 +47,6 @@ def test_the_typescript_sdk_lists_calls_and_sees_failures(
 @pytest.mark.parametrize("path", ["sse", "mcp"])
 def test_a_wrong_token_reaches_the_typescript_sdk_as_401(server: Process, node: Run, path: str) -> None:
     transport = {"sse": "sse", "mcp": "http"}[path]
-    ended = node(SCRIPT, "sdk", transport, f"{server.url}/{path}", MCP_AUTH_TOKEN=f"{TOKEN}x")
+    ended = node(SCRIPT, "sdk", transport, url(server, path), MCP_AUTH_TOKEN=f"{TOKEN}x")
     assert ended.returncode != 0
     assert "401" in ended.stderr
