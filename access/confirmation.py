@@ -38,6 +38,16 @@ class Plan:
     state: Mapping[str, Any]
 
     @property
+    def in_words(self) -> tuple[str, str]:
+        """The exact target, quoted, and the loss, each on one line of visible characters.
+
+        Names were chosen by others: a line's end, or a sign that turns the text round, could make a person read another
+        question than the one they answer.
+        """
+        target = self.target.replace("\\", "\\\\").replace('"', '\\"')
+        return _visible(f'"{target}"'), _visible(self.will_be_lost)
+
+    @property
     def digest(self) -> str:
         """A digest of the resource's present state."""
         return hashlib.sha256(_canonical(self.state)).hexdigest()
@@ -116,6 +126,10 @@ def invalid(reason: str) -> ConfirmationInvalid:
         f"The confirmation was not accepted: {reason}. Nothing was done.",
         next_step="Call again without confirm for a new plan.",
     )
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _canonical(value: Any) -> bytes:

@@ -94,7 +94,8 @@ class Consent:
         return answer is not None and answer.action == "accept" and answer.data is True
 
     def _message(self, plan: Plan) -> str:
-        return f"{self._act.tool}: {plan.target} in {self._where()}. {plan.will_be_lost}"
+        target, lost = plan.in_words
+        return f"{self._act.tool}: {target} in {self._where()}. {lost}"
 
     def _where(self) -> str:
         account, region = self._call.place
@@ -115,7 +116,7 @@ class Consent:
             )
         token = self._call.desk.confirmations.issue(self._act, plan)
         return ConfirmationRequired(
-            f"This cannot be undone: {plan.target} in {self._where()}. {plan.will_be_lost} Nothing was done yet.",
+            f"This cannot be undone: {self._message(plan)} Nothing was done yet.",
             next_step=f"Show the plan to a person. If they agree, call again within 5 minutes with confirm={token}",
             plan=self._plan(plan),
             confirm=token,

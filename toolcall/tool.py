@@ -28,6 +28,7 @@ from errors import (
     AWSOpsError,
     DeadlineExceeded,
     InternalError,
+    InvalidParameter,
     OutcomeUnknown,
     Refusal,
     is_missing,
@@ -166,8 +167,9 @@ class ServiceTool(Tool):
             if consent.kept_waiting and (await self._work(call, look)).digest != plan.digest:
                 raise invalid("the resource has changed since")
         except Exception as error:
-            if consent.is_second_call and is_missing(translate(error)):
-                raise invalid("the resource is gone") from None
+            # What could be planned before and cannot be now has changed, or is gone.
+            if consent.is_second_call and (isinstance(error, InvalidParameter) or is_missing(translate(error))):
+                raise invalid("the resource has changed since") from None
             raise
         return question
 
