@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,18 @@ import anyio
 import pytest
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
+from pydantic import SecretStr
 
 from access.audit import AuditTrail
 from access.callers import local_user
 from access.refusals import RefusalLog
 from access.verify import lines_that_touched
 from errors import AuditUnavailable, ConfigurationError
+from services._secrets import Generate
 from tests.conftest import ROLES, TOKEN, Server, Session, aws_environment, boto, running, server_environment
 from tests.processes import ROOT, Process, clean_environment, run_server, server_process
 from tests.standin import Standin
+from toolcall import fingerprints
 
 KEY = "a-key-for-fingerprints-0123456789"
 AGENT = "the-token-of-an-agent-0123456789"
@@ -232,6 +235,7 @@ VALUES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("tag_secret", {**DB, "tags": {PIN: "y"}}, {"tags": PIN}),
     ("untag_secret", {**DB, "tag_keys": ["x", PIN]}, {"tag_keys": PIN}),
     ("update_secret", {**DB, "description": PIN}, {"description": PIN}),
+    ("lookup_events", {"username": PIN, "start_time": "2026-11-23T00:00:00Z"}, {"username": PIN}),
     # Refused, and still the value was here:
     ("update_secret", {**DB, "secret_value": PIN, "descripton": "x"}, {"secret_value": PIN}),
     ("update_secret", {**DB, "secret_value": PIN, "description": 5}, {"secret_value": PIN}),
@@ -259,6 +263,18 @@ def verify(path: Path, value: str, key: str = KEY) -> Any:
         [sys.executable, str(ROOT / "server.py"), "--audit-verify", str(path)],
         input=value, env=clean_environment(AUDIT_HMAC_KEY=key), capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
+
+
+def test_two_collections_too_large_for_a_fingerprint_each_differ_by_their_secrets_too() -> None:
+    audit = AuditTrail("stdout", KEY)
+    for many in (
+        lambda secret: {str(n): SecretStr(secret) for n in range(101)},
+        lambda secret: [Generate(template=SecretStr(secret))] * 101,
+        lambda secret: [datetime(2026, 11, 24, tzinfo=UTC)] * 100 + [SecretStr(secret)],
+    ):
+        one, two = (fingerprints.of_checked(audit, {"many": many(secret)}) for secret in ("one", "two"))
+        assert set(one["many"]) == {"length", "hmac"}
+        assert one != two
 
 
 async def test_audit_verify_reads_past_torn_lines_and_finds_nothing_with_another_key_or_value(
