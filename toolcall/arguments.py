@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -43,6 +43,7 @@ class Arguments:
         self._model = create_model(method.__name__, __config__=_CONFIG, **fields)
         self.schema = lean_schema(self._model)
         self.names = tuple(self._model.model_fields)
+        self._known = set(_property_names(self.schema))
 
     def parse(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Return the method's keyword arguments.
@@ -54,7 +55,7 @@ class Arguments:
         try:
             parsed = self._model.model_validate(dict(raw))
         except ValidationError as error:
-            raise _invalid(error, self.names) from None
+            raise _invalid(error, self.names, self._known) from None
         values = {name: getattr(parsed, name) for name in self.names}
         for name, prefix in self._targets.items():
             values[name] = Target(**{field: values.pop(prefix + field) for field in Target.model_fields})
@@ -132,15 +133,39 @@ def _lean(schema: Any, defs: Mapping[str, Any]) -> Any:
     }
 
 
-def _invalid(error: ValidationError, names: Sequence[str]) -> InvalidParameter:
+def _property_names(schema: Any) -> Iterator[str]:
+    """Yield the name of every member that a schema knows, however deep."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _property_names(item)
+    elif isinstance(schema, dict):
+        yield from schema.get("properties", {})
+        for item in schema.values():
+            yield from _property_names(item)
+
+
+def _path(location: tuple[int | str, ...], known: set[str]) -> str:
+    """Return where a problem is, such as changes[1].ttl; up to the first name that is none of ours."""
+    path = str(location[0])
+    for step in location[1:]:
+        if isinstance(step, str) and step not in known:
+            break
+        path += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return path
+
+
+def _invalid(error: ValidationError, names: Sequence[str], known: set[str]) -> InvalidParameter:
     problem = error.errors(include_input=False, include_url=False)[0]
     place = problem["loc"][0] if problem["loc"] else None
+    path = _path(problem["loc"], known) if place in names else ""
+    if problem["type"] == "extra_forbidden" and path:
+        return InvalidParameter(f"{path}: it does not take one of the members given.")
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place), names, n=1, cutoff=0.7)
         hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(names)}."
         return InvalidParameter("This tool does not take one of the arguments given.", next_step=hint)
     text = in_plain_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
-    return InvalidParameter(f"{place}: {text}." if place in names else f"{text}.")
+    return InvalidParameter(f"{path}: {text}." if path else f"{text}.")
 
 
 def parameter_descriptions(method: Callable[..., Any]) -> dict[str, str]:
