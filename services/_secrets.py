@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -282,6 +282,17 @@ def place_of(arn: str) -> tuple[str, str]:
 def describe(client: Any, secret_id: str) -> Secret:
     """Return a secret's metadata."""
     return Secret.model_validate(client.describe_secret(SecretId=secret_id))
+
+
+def versions_of(client: Any, secret_id: str) -> Iterator[Mapping[str, Any]]:
+    """Yield a secret's versions, those without a stage too. botocore has no paginator for them."""
+    token: dict[str, str] = {}
+    while True:
+        page = client.list_secret_version_ids(SecretId=secret_id, MaxResults=100, IncludeDeprecated=True, **token)
+        yield from page["Versions"]
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
 
 
 def bearer(secret: Secret, stage: str) -> str | None:

@@ -22,7 +22,7 @@ from pydantic import Field, StringConstraints
 
 from errors import DeadlineExceeded, translate
 from services._policies import Policy, open_to_everyone
-from services._secrets import CURRENT, PENDING, NamePrefix, read
+from services._secrets import CURRENT, PENDING, NamePrefix, read, versions_of
 from services.base import READ, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import MOST_AT_ONCE, TargetFailure, gather
@@ -163,12 +163,14 @@ class _Look:
         self._refused = defaultdict[tuple[str, str, str], list[tuple[str, str]]](list)
         self._found: list[Finding] = []
         self._lock, self._pool = threading.Lock(), ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="audit")
-        self.seen, self.truncated = 0, False
+        self.seen, self.truncated, self._over = 0, False, False
 
     def __enter__(self) -> _Look:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with self._lock:  # a look that comes later reports to nobody
+            self._over = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def region(self, client: Any, region: str, name_prefix: str | None) -> None:
@@ -206,7 +208,7 @@ class _Look:
                 for severity, finding, detail in found
             ]
             self.seen += 1
-            if self.seen % _PROGRESS_EVERY == 1:
+            if self.seen % _PROGRESS_EVERY == 1 and not self._over:
                 self._call.progress(self.seen, None, f"{self.seen} secrets seen, {len(self._found)} findings")
 
     def _checks(
@@ -241,8 +243,7 @@ class _Look:
         pending = [version for version, stages in versions.items() if PENDING in stages and CURRENT not in stages]
         if not pending:
             return
-        pages = client.get_paginator("list_secret_version_ids").paginate(SecretId=row["ARN"])
-        begun = {version["VersionId"]: version.get("CreatedDate") for page in pages for version in page["Versions"]}
+        begun = {version["VersionId"]: version.get("CreatedDate") for version in versions_of(client, row["ARN"])}
         for version in pending:
             since = begun.get(version) or row.get("LastChangedDate")
             if since is not None and self._now - since > self._pending:

@@ -29,6 +29,7 @@ from services._secrets import (
     move_stage,
     reach,
     unfinished,
+    versions_of,
 )
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Target, Timestamp, tool
 from toolcall.call import Call
@@ -244,8 +245,7 @@ def _exists(client: Any, secret: Secret, version: str) -> bool:
     """Tell whether a secret has a version; one without a stage is not in its metadata."""
     if version in (secret.version_ids_to_stages or {}):
         return True
-    pages = client.get_paginator("list_secret_version_ids").paginate(SecretId=secret.arn, IncludeDeprecated=True)
-    return any(row["VersionId"] == version for page in pages for row in page["Versions"])
+    return any(row["VersionId"] == version for row in versions_of(client, secret.arn))
 
 
 def _advice(seen: Secret | None, version: str) -> str:

@@ -120,7 +120,7 @@ async def plain_day(work: Work) -> None:
 
 
 @contextmanager
-def rotating() -> Iterator[None]:
+def rotating(*, ends: bool = True) -> Iterator[None]:
     """Let AWS's rotation function make versions, current at the second look; moto would need a real one."""
     from moto.secretsmanager.models import SecretsManagerBackend
 
@@ -143,7 +143,7 @@ def rotating() -> Iterator[None]:
         secret = describes(backend, secret_id)
         for version in [version for version in begun if version in secret.versions]:
             begun[version] += 1
-            if begun[version] == 2:
+            if begun[version] == 2 and ends:
                 del begun[version]
                 current = next(v for v in secret.versions if "AWSCURRENT" in secret.versions[v]["version_stages"])
                 backend.update_secret_version_stage(secret_id, "AWSPENDING", version, None)
