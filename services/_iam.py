@@ -6,22 +6,32 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services._policies import parse_policy
+from services._policies import Policy, parse_policy
 from services.base import AWSModel, Page, Tags, Timestamp
 
 # IAM counts characters without white space: 6144 for managed policies, 10240 for a role's inline ones, 2048 for trust.
 MAX_POLICY, MAX_INLINE, MAX_TRUST = 6_144, 10_240, 2_048
 
 
-def _of_at_most(most: int) -> Any:
+def _of_at_most(most: int, *, trust: bool = False) -> Any:
     def check(text: str) -> str:
         parse_policy(text)
+        for number, statement in enumerate(Policy(text).statements, 1):
+            _check_kind(number, set(statement), trust=trust)
         size = len("".join(text.split()))
         if size > most:
             raise ValueError(f"has {size} characters without white space; IAM takes {most}")
         return text
 
     return AfterValidator(check)
+
+
+def _check_kind(number: int, parts: set[str], *, trust: bool) -> None:
+    names_who, names_what = parts & {"Principal", "NotPrincipal"}, parts & {"Resource", "NotResource"}
+    if trust and (not names_who or names_what):
+        raise ValueError(f"statement {number}: a trust policy names a Principal, and no Resource")
+    if not trust and (names_who or len(names_what) != 1):
+        raise ValueError(f"statement {number}: a permissions policy names a Resource, and no Principal")
 
 
 RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")]
@@ -35,7 +45,7 @@ PrincipalArn = Annotated[
 Path = Annotated[str, StringConstraints(pattern=r"^/([!-~]{1,510}/)?$")]
 ManagedDocument = Annotated[str, _of_at_most(MAX_POLICY)]
 InlineDocument = Annotated[str, _of_at_most(MAX_INLINE)]
-TrustDocument = Annotated[str, _of_at_most(MAX_TRUST)]
+TrustDocument = Annotated[str, _of_at_most(MAX_TRUST, trust=True)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 MaxItems = Annotated[int, Field(ge=1, le=1000)]
 
@@ -118,9 +128,14 @@ class PolicyDetail(PolicyRow):
 
 
 class WrittenVersion(AWSModel):
+    """A new version, and how it differs from the default one before it. No id on a dry run."""
+
     policy_arn: str
-    version_id: str
+    version_id: str | None = None
     is_default_version: bool
+    deleted_version_id: str | None = None
+    diff: list[str]
+    dry_run: bool | None = None
 
 
 class Attachment(AWSModel):
@@ -130,9 +145,13 @@ class Attachment(AWSModel):
 
 
 class InlinePolicy(AWSModel):
+    """An inline policy that was written, and how it differs from what stood there."""
+
     role_name: str
     policy_name: str
     replaced: bool
+    diff: list[str]
+    dry_run: bool | None = None
 
 
 class User(AWSModel):
@@ -193,4 +212,5 @@ class Explanation(AWSModel):
     resource: str | None = None
     matched_statements: list[str] = []
     simulated: str | None = None
+    not_simulated: str | None = Field(default=None, description="Why IAM was not asked, or did not say")
     to_do: str

@@ -6,11 +6,37 @@ Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gram
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+_ACTION = re.compile(r"[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+")
 _KEYS = {"Version", "Id", "Statement"}
+# One action each of services that no narrow policy has together.
+_PROBES = (
+    "ec2:TerminateInstances",
+    "s3:DeleteBucket",
+    "kms:ScheduleKeyDeletion",
+    "sts:AssumeRole",
+    "rds:DeleteDBCluster",
+)
+_ESCALATIONS = (
+    "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutUserPolicy", "iam:AttachUserPolicy", "iam:PutGroupPolicy",
+    "iam:AttachGroupPolicy", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion", "iam:UpdateAssumeRolePolicy",
+    "iam:CreateAccessKey", "iam:CreateLoginProfile", "iam:UpdateLoginProfile", "iam:AddUserToGroup",
+)  # fmt: skip
+_POSITIVE = {
+    "StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike", "IpAddress",
+}  # fmt: skip
+_NARROWING = {
+    "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount",
+    "aws:sourcearn", "aws:sourceip", "aws:sourceorgid", "aws:sourceorgpaths", "aws:sourceowner", "aws:sourcevpc",
+    "aws:sourcevpce", "aws:userid", "kms:calleraccount",
+}  # fmt: skip
+# Providers where anybody may have an account, and every account's tokens have the same audience.
+_SHARED_PROVIDERS = ("token.actions.githubusercontent.com", "gitlab.com", "app.terraform.io", "agent.buildkite.com")
 _STATEMENT_KEYS = {
     "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
 }  # fmt: skip
@@ -23,7 +49,9 @@ def parse_policy(text: str) -> str:
         ValueError: it is no JSON, or breaks the grammar; says where.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_without_repeats)
+    except _Repeated as repeated:
+        raise ValueError(f"names {repeated} twice in one place") from None
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict) or not set(document) <= _KEYS or "Statement" not in document:
@@ -38,6 +66,17 @@ def parse_policy(text: str) -> str:
     return text
 
 
+class _Repeated(Exception):
+    """A member that stands twice: which one counts is the reader's choice, so AWS might choose the other."""
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _Repeated(next(name for name, _ in pairs if [n for n, _ in pairs].count(name) > 1))
+    return members
+
+
 def _check_statement(statement: Any, number: int) -> None:
     if not isinstance(statement, dict) or not set(statement) <= _STATEMENT_KEYS:
         raise ValueError(f"statement {number} has parts that no statement has")
@@ -45,6 +84,12 @@ def _check_statement(statement: Any, number: int) -> None:
         raise ValueError(f"statement {number}: Effect is Allow or Deny")
     if ("Action" in statement) == ("NotAction" in statement):
         raise ValueError(f"statement {number}: give one of Action and NotAction")
+    for name in ("Action", "NotAction", "Resource", "NotResource"):
+        if not all(isinstance(item, str) and item for item in _list(statement.get(name))):
+            raise ValueError(f"statement {number}: {name} is a text or a list of texts")
+    for action in [*_list(statement.get("Action")), *_list(statement.get("NotAction"))]:
+        if action != "*" and not _ACTION.fullmatch(action):
+            raise ValueError(f"statement {number}: an action is written service:Name")
 
 
 class Policy:
@@ -63,22 +108,28 @@ class Policy:
 
 
 def open_to_everyone(policy: Policy, *, conditions: bool = False) -> bool:
-    """Tell whether a resource or trust policy lets anybody in: any principal, and no condition that could narrow it.
+    """Tell whether a resource or trust policy lets anybody in: any principal, and no condition that narrows it.
 
     Args:
         policy: The policy.
-        conditions: Count also what a condition may narrow.
+        conditions: Count also what a condition narrows.
     """
-    return any(_is_anyone(one) and (conditions or not one.get("Condition")) for one in policy.allows())
+    return any(_is_anyone(one) and (conditions or not _narrows(one)) for one in policy.allows())
 
 
-def allows_everything(policy: Policy) -> bool:
-    """Tell whether a permissions policy allows every action on every resource, or all but a few."""
-    return any(
-        ("*" in _list(statement.get("Action")) or "*:*" in _list(statement.get("Action")) or "NotAction" in statement)
-        and ("*" in _list(statement.get("Resource")) or "NotResource" in statement)
-        for statement in policy.allows()
-    )
+def trusts_any_login(policy: Policy) -> bool:
+    """Tell whether a trust takes whoever logs in at a public identity provider, whichever app or repository it is."""
+    return any(_is_any_login(statement) for statement in policy.allows())
+
+
+def danger_of(policy: Policy) -> str | None:
+    """Say what whoever has a permissions policy could do with it, where that is anything at all; else None."""
+    everywhere = [statement for statement in policy.allows() if _is_everywhere(statement)]
+    if all(any(_covers(statement, probe) for statement in everywhere) for probe in _PROBES):
+        return "It allows every action, or nearly, on every resource: who has it can do and delete anything there."
+    if found := next((a for a in _ESCALATIONS if any(_covers(statement, a) for statement in everywhere)), None):
+        return f"It allows {found} on every resource: who has it can give themselves any permission there."
+    return None
 
 
 def locks_out(policy: Policy, action: str, principal: str) -> bool:
@@ -123,8 +174,65 @@ def _is_anyone(statement: Mapping[str, Any]) -> bool:
     if "NotPrincipal" in statement:
         return bool(statement["Effect"] == "Allow")
     if isinstance(principal, Mapping):
-        return any("*" in _list(value) for value in principal.values())
-    return bool(principal == "*")
+        return any("*" in str(one) for value in principal.values() for one in _list(value))
+    return "*" in str(principal or "")
+
+
+def _narrows(statement: Mapping[str, Any]) -> bool:
+    """Tell whether a condition ties a statement to fixed accounts, organizations, sources or networks.
+
+    As S3 and Access Analyzer read "public". An external id does not: it is a name, not a secret.
+    """
+    return any(
+        name.lower() in _NARROWING and all(_is_fixed(name.lower(), str(value)) for value in _list(values))
+        for name, values in _required(statement)
+    )
+
+
+def _required(statement: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that a request must have, and the values that it must have them with."""
+    for operator, keys in (statement.get("Condition") or {}).items():
+        plain = operator.removeprefix("ForAnyValue:")  # ForAllValues and IfExists hold where the key is missing
+        if plain in _POSITIVE and isinstance(keys, Mapping):
+            yield from ((name, values) for name, values in keys.items() if _list(values))
+
+
+def _is_fixed(name: str, value: str) -> bool:
+    if name == "aws:sourceip":
+        try:
+            network = ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            return False
+        return network.prefixlen >= (8 if network.version == 4 else 32)
+    if name in ("aws:principalarn", "aws:sourcearn"):  # its account must be named
+        return bool(re.fullmatch(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:([0-9]{12}:.+)", value)) or (
+            value.startswith("arn:aws:s3:::") and "*" not in value.split("/")[0]
+        )
+    return not value.startswith(("*", "?")) and "${" not in value
+
+
+def _is_any_login(statement: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    providers = [str(one) for one in _list(principal.get("Federated"))] if isinstance(principal, Mapping) else []
+    for provider in providers:
+        if ":saml-provider/" in provider:
+            continue
+        wanted = ":sub" if any(host in provider for host in _SHARED_PROVIDERS) else (":sub", ":aud")
+        if not any(
+            name.lower().endswith(wanted) and not any(str(value).startswith(("*", "?")) for value in _list(values))
+            for name, values in _required(statement)
+        ):
+            return True
+    return False
+
+
+def _is_everywhere(statement: Mapping[str, Any]) -> bool:
+    """Tell whether a statement is about all resources: `*`, or an ARN with nothing fixed but its partition."""
+    if "NotResource" in statement:
+        return True
+    return any(
+        re.fullmatch(r"\*+|arn:(aws[a-z-]*|\*)(:\*)+/?\**", str(one)) for one in _list(statement.get("Resource"))
+    )
 
 
 def _covers(statement: Mapping[str, Any], action: str) -> bool:

@@ -13,15 +13,17 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from errors import InvalidParameter
+from errors import DeadlineExceeded, InvalidParameter, translate
 from services._iam import Explanation, PrincipalArn, SimulatedAction, Simulation, Token
 from services.base import READ, AWSServiceBase, Target, tool
 
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,64}:[A-Za-z0-9]{2,128}$")]
 ResourceArn = Annotated[str, StringConstraints(pattern=r"^(\*|arn:aws[a-z-]*:.{4,2000})$")]
 _DENIAL = re.compile(
-    r"(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)(?: on resource: (?P<resource>\S+))?"
+    r"(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)"
+    r"(?: on resource: (?P<resource>\S*[^\s.,]))?"
 )
+_ENCODED = re.compile(r"[Ee]ncoded authorization failure message: (?P<message>[\w-]+)")
 # The kinds of policy that AWS's own words in a denial point at, and what to do about each.
 _KINDS = {
     "service control policy": "the organization's administrator can change it",
@@ -84,30 +86,32 @@ class IAMSimulationService(AWSServiceBase):
             encoded_message: The encoded part of an UnauthorizedOperation
             error_message: The text of an AccessDenied
         """
-        facts: dict[str, Any] = {}
+        text, facts = error_message or "", dict[str, Any]()
+        encoded = match["message"] if (match := _ENCODED.search(text)) else None
         if encoded_message is not None:
-            answer = self.client(target, "sts").decode_authorization_message(
-                EncodedMessage=encoded_message.get_secret_value()
-            )
+            encoded = encoded_message.get_secret_value()
+        if encoded is not None:
+            answer = self.client(target, "sts").decode_authorization_message(EncodedMessage=encoded)
             facts = _decoded(json.loads(answer["DecodedMessage"]))
-        if error_message is not None:
-            facts = _quoted(error_message) | facts
-        facts["simulated"] = self._simulate(target, facts)
-        return _explanation(facts, error_message or "")
+        facts = {**_quoted(text), **{name: value for name, value in facts.items() if value is not None}}
+        return _explanation({**facts, **self._simulate(target, facts)}, text)
 
-    def _simulate(self, target: Target, facts: Mapping[str, Any]) -> str | None:
+    def _simulate(self, target: Target, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Ask IAM what it would decide, where the denial names an IAM principal and an action."""
         principal, action = _iam_principal(facts.get("principal")), facts.get("action")
         if principal is None or action is None:
-            return None
+            return {"not_simulated": "the denial does not name a user or role, and an action"}
         request: dict[str, Any] = {"PolicySourceArn": principal, "ActionNames": [action]}
         if str(facts.get("resource", "")).startswith("arn:"):
             request["ResourceArns"] = [facts["resource"]]
         try:
             page = self.client(target).simulate_principal_policy(**request)
-        except Exception:  # the explanation is worth having without it
-            return None
-        return next((r.decision for row in page["EvaluationResults"] for r in simulated(row)), None)
+        except Exception as error:  # the explanation is worth having without it
+            failure = translate(error)
+            if isinstance(failure, DeadlineExceeded):
+                raise
+            return {"not_simulated": f"{failure.error_code}: {failure.message}"}
+        return {"simulated": next((r.decision for row in page["EvaluationResults"] for r in simulated(row)), None)}
 
 
 def simulated(row: Mapping[str, Any]) -> Iterator[SimulatedAction]:
@@ -129,7 +133,7 @@ def _result(row: Mapping[str, Any], one: Mapping[str, Any], resource: str, decis
         resource=resource,
         decision=decision,
         matched_statements=[s["SourcePolicyId"] for s in one.get("MatchedStatements", []) if "SourcePolicyId" in s],
-        missing_context=list(one.get("MissingContextValues", [])),
+        missing_context=list(one.get("MissingContextValues") or row.get("MissingContextValues") or []),
         allowed_by_boundary=boundary.get("AllowedByPermissionsBoundary"),
         allowed_by_organizations=(row.get("OrganizationsDecisionDetail") or {}).get("AllowedByOrganizations"),
     )
@@ -171,15 +175,35 @@ def _explanation(facts: dict[str, Any], text: str) -> Explanation:
             return Explanation(likely_reason=f"a {kind} denies it explicitly", to_do=to_do, **facts)
         if f"because no {kind} allows" in text:
             return Explanation(likely_reason=f"no {kind} allows it", to_do=to_do, **facts)
-    if facts.get("explicit_deny"):
-        return Explanation(likely_reason="a policy denies it explicitly", to_do="find the Deny statement", **facts)
-    if facts.get("simulated") == "allowed":
-        return Explanation(
-            likely_reason="the identity's policies allow it, so something else denies it: the resource's policy, a "
-            "service control policy, a session policy or an endpoint's policy",
-            to_do="look at the resource's own policy first",
-            **facts,
-        )
-    return Explanation(
-        likely_reason="no policy allows it", to_do="attach or extend a policy that allows the action", **facts
-    )
+    return Explanation(**{**_reason(facts), **facts})
+
+
+def _reason(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what the facts point at where AWS's own words do not; and no more than they do."""
+    decision = facts.get("simulated")
+    if facts.get("explicit_deny") or decision == "explicitDeny":
+        named = ", ".join(facts.get("matched_statements", []))
+        return {
+            "likely_reason": "a policy denies it explicitly",
+            "to_do": f"find the Deny statement{f': {named}' if named else ''}; no Allow outweighs it",
+        }
+    if decision == "allowed":
+        return {
+            "likely_reason": "the identity's policies allow it, so something else denies it: the resource's own "
+            "policy, a session policy, an endpoint's policy, a resource control policy, or a condition on the request",
+            "to_do": "look at the resource's own policy first",
+        }
+    if decision == "implicitDeny":
+        return {
+            "likely_reason": "no policy of the identity allows it",
+            "to_do": "attach or extend a policy that allows the action on the resource",
+        }
+    if facts.get("action"):
+        return {
+            "likely_reason": "AWS does not say which policy decided, and IAM could not be asked",
+            "to_do": "see not_simulated; simulate_principal_policy in the principal's own account tells more",
+        }
+    return {
+        "likely_reason": "unknown: the text names no principal and action",
+        "to_do": "give AWS's whole message, or its encoded part; CloudTrail (lookup_events) has the call as well",
+    }

@@ -125,7 +125,7 @@ class ServiceTool(Tool):
                 call.grant(target)
         if call.scope is not READ:
             self._desk.audit.require()
-        if call.scope is DESTROY:
+        if call.scope is DESTROY and values.get("dry_run") is not True:  # trying out destroys nothing
             question = await self._ask(call, values, said, confirm)
             if question is not None:
                 return question
