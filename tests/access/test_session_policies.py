@@ -1,0 +1,145 @@
+"""The actions that a tool declares are those it needs: what each reading tool asks of AWS, held against its own list.
+
+Under SESSION_POLICIES=1 what is missing from the list is denied; and the README's policies are made from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import botocore.client
+import pytest
+
+from tests.conftest import Session, boto, running
+from tests.contract import all_tools
+from toolcall.call import Call
+from toolcall.spec import ToolSpec
+
+TOOLS = {name: tool.spec for name, (_, tool) in all_tools().items() if not tool.spec.scope.changes}
+SECRET = json.dumps({"user": "u", "password": "p"})
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}],
+    }
+)
+GRANT = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]})
+# Where an operation's permission has another name. Everywhere else it is the operation's own.
+NAMED_OTHERWISE = {
+    "s3:ListBuckets": "s3:ListAllMyBuckets", "s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject", "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3control:GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
+}  # fmt: skip
+# Allowed whatever a policy says; and what the server does as itself.
+NEEDS_NOTHING = {"sts:GetCallerIdentity", "sts:AssumeRole"}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """The actions that each tool has asked AWS for, as they are asked for."""
+    found: dict[str, set[str]] = defaultdict(set)
+    send = botocore.client.BaseClient._make_api_call
+
+    def record(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        try:
+            tool = Call.current().name
+        except LookupError:  # the test's own
+            return send(client, operation, parameters)
+        action = f"{client.meta.service_model.service_name}:{operation}"
+        found[tool].add(NAMED_OTHERWISE.get(action, action))
+        if action in ("s3:GetObject", "s3:HeadObject") and "VersionId" in parameters:
+            found[tool].add("s3:GetObjectVersion")
+        return send(client, operation, parameters)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
+    return found
+
+
+@pytest.fixture
+def samples(aws: str) -> dict[str, Any]:
+    """Values for the arguments that reading tools require, of things that are there."""
+    secrets, s3, ec2, iam, route53 = (boto(name) for name in ("secretsmanager", "s3", "ec2", "iam", "route53"))
+    for name in ("app/db", "app/other"):
+        secrets.create_secret(Name=name, SecretString=SECRET)
+    secrets.put_resource_policy(SecretId="app/db", ResourcePolicy=GRANT)
+    s3.create_bucket(Bucket="a-bucket")
+    s3.put_bucket_versioning(Bucket="a-bucket", VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket="a-bucket", Key="k", Body=b"content")["VersionId"]
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]
+    role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    iam.put_role_policy(RoleName="reader", PolicyName="inline", PolicyDocument=GRANT)
+    policy = iam.create_policy(PolicyName="managed", PolicyDocument=GRANT)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName="reader", PolicyArn=policy)
+    iam.create_user(UserName="ci")
+    iam.create_access_key(UserName="ci")
+    zone = route53.create_hosted_zone(Name="example.com", CallerReference="1")["HostedZone"]["Id"].rsplit("/", 1)[1]
+    return {
+        "secret_id": "app/db", "secret_ids": ["app/db"], "bucket": "a-bucket", "key": "k", "version_id": version,
+        "instance_id": instance["InstanceId"], "address": instance["PrivateIpAddress"], "role_name": "reader",
+        "policy_arn": policy, "principal_arn": role, "actions": ["s3:GetObject"],
+        "hosted_zone_id": zone, "zone": zone, "zone_id": zone, "name": "example.com", "record_name": "example.com",
+        "record_type": "A", "type": "A", "domain_name": "example.com",
+    }  # fmt: skip
+
+
+# Further calls, where optional arguments make a tool ask for more.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "describe_instance": [{"console_output": True}],
+    "audit_secrets": [{"compare_values": True}],
+    "compare_secrets": [{"other_secret_id": "app/other"}],
+    "explain_denial": [
+        {"encoded_message": "x"},
+        {"error_message": "arn:aws:iam::123456789012:role/reader is not authorized to perform: s3:GetObject because"},
+    ],
+}
+# Declared for what these accounts do not hold.
+SOMETIMES = {
+    "s3:GetObjectVersion", "s3:ListBucket",  # for a version; and so that what is missing is a 404
+    "organizations:DescribeOrganizationalUnit", "organizations:ListParents", "organizations:ListTagsForResource",
+    "secretsmanager:DescribeSecret", "secretsmanager:ListSecretVersionIds",  # of replicas, of stuck rotations
+    "secretsmanager:GetSecretValue",  # which BatchGetSecretValue stands on
+}  # fmt: skip
+
+
+def calls_of(name: str, spec: ToolSpec, required: list[str], samples: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    missing = [argument for argument in required if argument not in samples]
+    assert not missing, f"{name}: give samples a value for {missing}"
+    right = {argument: samples[argument] for argument in required}
+    yield right
+    if spec.resource == "bucket/key":
+        yield {**right, "version_id": samples["version_id"]}
+    for more in MORE.get(name, []):
+        yield {**right, **more}
+
+
+@pytest.fixture
+async def session(aws: str) -> AsyncIterator[Session]:
+    async with running(TOOLSETS="all") as server, server.session() as opened:
+        yield opened
+
+
+async def test_every_reading_tool_declares_the_actions_that_it_asks_for_and_no_others(
+    session: Session, samples: dict[str, Any], asked: dict[str, set[str]]
+) -> None:
+    for tool in await session.client.list_tools():
+        if tool.name in TOOLS:
+            for arguments in calls_of(tool.name, TOOLS[tool.name], tool.input_schema.get("required", []), samples):
+                await session(tool.name, **arguments)
+    wrong = []
+    for name, spec in TOOLS.items():
+        if spec.actions and not asked[name]:
+            wrong.append(f"{name} asked for nothing: give samples what it takes")
+        if denied := asked[name] - set(spec.actions) - NEEDS_NOTHING:
+            wrong.append(f"{name} would be denied {denied} under SESSION_POLICIES=1")
+        if unused := set(spec.actions) - asked[name] - SOMETIMES - NEEDS_NOTHING:
+            wrong.append(f"{name} declares {unused}, which it never asks for")
+    assert wrong == []
