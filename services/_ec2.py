@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from pydantic import Field
+
 from access.identity import Target
 from services.base import AWSModel, Page, Tags, Timestamp
 from toolcall.fanout import TargetFailure
@@ -72,6 +74,7 @@ class Image(AWSModel):
 class ConsoleOutput(AWSModel):
     """The end of what the instance printed."""
 
+    instance_id: str
     output: str
     truncated: bool
     timestamp: Timestamp | None = None
@@ -86,7 +89,6 @@ class InstanceDetail(AWSModel):
     termination_protected: bool
     security_groups: list[str] = []
     volumes: list[str] = []
-    console: ConsoleOutput | None = None
 
 
 class StateChange(AWSModel):
@@ -118,6 +120,7 @@ class Rule(AWSModel):
     from_port: int | None = None
     to_port: int | None = None
     sources: list[str]
+    descriptions: dict[str, str] = Field(default={}, description="Of those sources that have one")
 
 
 class SecurityGroup(AWSModel):
@@ -142,16 +145,19 @@ class SecurityGroups(_Rows):
 
 def rules(permissions: Sequence[Mapping[str, Any]]) -> list[Rule]:
     """Return AWS's permissions as rules."""
-    return [Rule.model_validate({**row, "Sources": _sources(row)}) for row in permissions]
+    return [_rule(row) for row in permissions]
 
 
-def _sources(row: Mapping[str, Any]) -> list[str]:
-    return [
-        *(item["CidrIp"] for item in row.get("IpRanges", [])),
-        *(item["CidrIpv6"] for item in row.get("Ipv6Ranges", [])),
-        *(item["GroupId"] for item in row.get("UserIdGroupPairs", []) if "GroupId" in item),
-        *(item["PrefixListId"] for item in row.get("PrefixListIds", [])),
-    ]
+# Where a permission keeps its sources of each kind, and under which name.
+_SOURCES = {
+    "IpRanges": "CidrIp", "Ipv6Ranges": "CidrIpv6", "UserIdGroupPairs": "GroupId", "PrefixListIds": "PrefixListId",
+}  # fmt: skip
+
+
+def _rule(row: Mapping[str, Any]) -> Rule:
+    found = [(item[name], item) for kind, name in _SOURCES.items() for item in row.get(kind, []) if name in item]
+    described = {source: item["Description"] for source, item in found if item.get("Description")}
+    return Rule.model_validate({**row, "Sources": [source for source, _ in found], "Descriptions": described})
 
 
 class Volume(AWSModel):
@@ -189,6 +195,14 @@ class Snapshot(AWSModel):
     tags: Tags = {}
 
 
+class StartedSnapshot(Snapshot):
+    """A snapshot that was started; it has no id on a dry run."""
+
+    snapshot_id: str | None = None  # type: ignore[assignment]  # the row's is required, as AWS's is
+    state: str | None = None  # type: ignore[assignment]  # likewise
+    dry_run: bool | None = None
+
+
 class Snapshots(_Rows):
     snapshots: list[Snapshot]
 
@@ -197,6 +211,7 @@ class TaggedResources(AWSModel):
     resource_ids: list[str]
     tags: dict[str, str] | None = None
     tag_keys: list[str] | None = None
+    dry_run: bool | None = None
 
 
 class Vpc(AWSModel):
@@ -238,12 +253,13 @@ class Subnets(_Rows):
 
 
 class FoundAddress(AWSModel):
-    """Who holds an address."""
+    """Who holds an address; an Elastic IP address that is attached to nothing has no interface."""
 
     account: str | None = None
     owner_id: str | None = None
     region: str | None = None
-    network_interface_id: str
+    network_interface_id: str | None = None
+    allocation_id: str | None = None
     description: str | None = None
     instance_id: str | None = None
     interface_type: str | None = None
@@ -254,17 +270,25 @@ class FoundAddress(AWSModel):
     status: str | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], target: Target) -> FoundAddress:
+    def of(cls, row: Mapping[str, Any], target: Target, region: str) -> FoundAddress:
         """Return an interface as the holder of an address."""
         return cls.model_validate(
             {
                 **row,
                 "Account": target.account,
-                "Region": target.region,
+                "Region": region,
                 "InstanceId": row.get("Attachment", {}).get("InstanceId"),
                 "PublicIp": row.get("Association", {}).get("PublicIp"),
             }
         )
+
+
+def allocated(row: Mapping[str, Any], target: Target, region: str) -> FoundAddress:
+    """Return an Elastic IP address as its own holder."""
+    owner = row.get("NetworkInterfaceOwnerId")
+    status = "in use" if row.get("AssociationId") else "allocated, attached to nothing"
+    more = {"Account": target.account, "Region": region, "OwnerId": owner, "Status": status}
+    return FoundAddress.model_validate({**row, **more, "Description": name_of(row)})
 
 
 class FoundAddresses(AWSModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -25,6 +25,7 @@ from services._ec2 import (
     SecurityGroups,
     Snapshot,
     Snapshots,
+    StartedSnapshot,
     StateChange,
     StateChanges,
     Subnet,
@@ -34,14 +35,13 @@ from services._ec2 import (
     Volumes,
     Vpc,
     Vpcs,
+    allocated,
     filters,
     name_of,
 )
-from services.base import DESTROY, READ, WRITE, AWSServiceBase, Plan, Target, tool
+from services.base import DESTROY, READ, REVEAL, WRITE, AWSServiceBase, Plan, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import gather
-
-_CONSOLE_BYTES = 4_096
 
 
 def _is_an_address(value: str) -> str:
@@ -55,10 +55,12 @@ InstanceId = Annotated[str, StringConstraints(pattern=r"^i-([0-9a-f]{8}|[0-9a-f]
 InstanceIds = Annotated[list[InstanceId], Field(min_length=1, max_length=50)]
 VolumeId = Annotated[str, StringConstraints(pattern=r"^vol-([0-9a-f]{8}|[0-9a-f]{17})$")]
 ResourceIds = Annotated[
-    list[Annotated[str, StringConstraints(pattern=r"^[a-z]{1,12}-[0-9a-f]{8,17}$")]],
+    list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,3}-[0-9a-f]{8,17}$")]],
     Field(min_length=1, max_length=100),
 ]
-Filters = dict[Annotated[str, StringConstraints(min_length=1, max_length=128)], list[str]]
+Filters = dict[
+    Annotated[str, StringConstraints(min_length=1, max_length=128)], Annotated[list[str], Field(min_length=1)]
+]
 NewTags = Annotated[dict[str, str], Field(min_length=1, max_length=50)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 MaxResults = Annotated[int, Field(ge=5, le=1000)]
@@ -69,6 +71,8 @@ def _tags_are_not_awss(arguments: Mapping[str, Any]) -> None:
     keys = list(arguments.get("tags") or arguments.get("tag_keys") or [])
     if any(key.lower().startswith("aws:") or not 1 <= len(key) <= 128 for key in keys):
         raise InvalidParameter("A tag's key has 1 to 128 characters, and does not start with aws:.")
+    if any(len(value) > 256 for value in (arguments.get("tags") or {}).values()):
+        raise InvalidParameter("A tag's value has at most 256 characters.")
 
 
 class EC2Service(AWSServiceBase):
@@ -96,32 +100,44 @@ class EC2Service(AWSServiceBase):
 
     @tool(
         READ, "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceAttribute",
-        "ec2:GetConsoleOutput", resource="instance_id",
+        resource="instance_id",
     )  # fmt: skip
-    def describe_instance(
-        self, instance_id: InstanceId, target: Target, console_output: bool = False
-    ) -> InstanceDetail:
-        """Return one instance with status checks, protection, and the end of its console output if asked."""
+    def describe_instance(self, instance_id: InstanceId, target: Target) -> InstanceDetail:
+        """Return one instance with status checks, protection, image, volumes and why it is in its state."""
         client = self.client(target)
-        row = _one(client, instance_id)
-        status = client.describe_instance_status(InstanceIds=[instance_id], IncludeAllInstances=True)[
-            "InstanceStatuses"
-        ]
-        protection = client.describe_instance_attribute(InstanceId=instance_id, Attribute="disableApiTermination")
-        checks = {
-            "system_status": status[0].get("SystemStatus", {}).get("Status") if status else None,
-            "instance_status": status[0].get("InstanceStatus", {}).get("Status") if status else None,
-        }
+        (row,) = _rows(client, [instance_id])
+        answer = client.describe_instance_status(InstanceIds=[instance_id], IncludeAllInstances=True)
+        status: dict[str, Any] = next(iter(answer["InstanceStatuses"]), {})
         return InstanceDetail(
             instance=Instance.of(row),
             image=Image.model_validate(row),
+            system_status=status.get("SystemStatus", {}).get("Status"),
+            instance_status=status.get("InstanceStatus", {}).get("Status"),
             security_groups=[group["GroupId"] for group in row.get("SecurityGroups", [])],
             volumes=[m["Ebs"]["VolumeId"] for m in row.get("BlockDeviceMappings", []) if "Ebs" in m],
             state_reason=row.get("StateReason", {}).get("Message"),
-            termination_protected=bool(protection["DisableApiTermination"].get("Value")),
-            console=_console(client, instance_id) if console_output else None,
-            **checks,
+            termination_protected=_is_protected(client, instance_id),
         )
+
+    @tool(REVEAL, "ec2:GetConsoleOutput", resource="instance_id")
+    def get_console_output(
+        self,
+        instance_id: InstanceId,
+        target: Target,
+        max_characters: Annotated[int, Field(ge=1, le=65_536)] = 4_096,
+        latest: bool = False,
+    ) -> ConsoleOutput:
+        """Return the end of what an instance printed while it booted; it may hold passwords.
+
+        Args:
+            latest: As of now, on Nitro instances
+        """
+        answer = self.client(target).get_console_output(InstanceId=instance_id, **({"Latest": True} if latest else {}))
+        text = _decoded(answer.get("Output") or "")
+        return ConsoleOutput(
+            instance_id=answer["InstanceId"], output=text[-max_characters:], truncated=len(text) > max_characters,
+            timestamp=answer.get("Timestamp"),
+        )  # fmt: skip
 
     @tool(WRITE, "ec2:StartInstances", resource="instance_ids", idempotent=True)
     def start_instances(self, instance_ids: InstanceIds, target: Target, dry_run: bool = False) -> StateChanges:
@@ -140,7 +156,7 @@ class EC2Service(AWSServiceBase):
         """Reboot instances."""
         client = self.client(target)
         if not _dry(lambda: client.reboot_instances(InstanceIds=instance_ids, DryRun=dry_run), dry_run):
-            rows = [_one(client, instance_id) for instance_id in instance_ids]
+            rows = _rows(client, instance_ids)
             changes = [StateChange(instance_id=row["InstanceId"], current_state=row["State"]["Name"]) for row in rows]
             return StateChanges(changes=changes)
         return StateChanges(changes=[], dry_run=True)
@@ -151,19 +167,19 @@ class EC2Service(AWSServiceBase):
     )  # fmt: skip
     def terminate_instances(self, instance_ids: InstanceIds, target: Target, dry_run: bool = False) -> StateChanges:
         """Terminate instances for good. One under termination protection is refused."""
+        _refuse_protected(self.client(target), instance_ids)
         return self._change_state(target, "terminate_instances", "TerminatingInstances", instance_ids, dry_run)
 
     def plan_terminate_instances(self, instance_ids: InstanceIds, target: Target) -> Plan:
-        """Say which instances would be gone; refuse those that are protected."""
+        """Say which instances and volumes would be gone; refuse those that are protected."""
         client = self.client(target)
-        rows = [_one(client, instance_id) for instance_id in instance_ids]
-        for row in rows:
-            answer = client.describe_instance_attribute(InstanceId=row["InstanceId"], Attribute="disableApiTermination")
-            if answer["DisableApiTermination"].get("Value"):
-                raise InvalidParameter(f"{row['InstanceId']} is under termination protection. Nothing was done.")
+        rows = _rows(client, instance_ids)
+        _refuse_protected(client, instance_ids)
         named = [f"{row['InstanceId']} ({name_of(row) or 'no name'}, {row['State']['Name']})" for row in rows]
         doomed = [m["Ebs"]["VolumeId"] for row in rows for m in row.get("BlockDeviceMappings", []) if _goes_too(m)]
-        lost = f"The instance(s), what is in their memory and on instance stores, and {len(doomed)} volume(s) are gone."
+        lost = f"The instance(s), their memory and instance stores, and the volumes {', '.join(doomed) or '(none)'} go."
+        if any(tag["Key"] == "aws:autoscaling:groupName" for row in rows for tag in row.get("Tags", [])):
+            lost += " An Auto Scaling group will start others in their place."
         return Plan(target=", ".join(named), will_be_lost=lost, state={row["InstanceId"]: _state(row) for row in rows})
 
     @tool(READ, "ec2:DescribeSecurityGroups")
@@ -210,7 +226,7 @@ class EC2Service(AWSServiceBase):
         description: Annotated[str, StringConstraints(max_length=255)] | None = None,
         tags: NewTags | None = None,
         dry_run: bool = False,
-    ) -> Snapshot:
+    ) -> StartedSnapshot:
         """Start a snapshot of a volume. AWS has no client token here: on OutcomeUnknown list snapshots first."""
         request: dict[str, Any] = {"VolumeId": volume_id, "Description": description or "", "DryRun": dry_run}
         if tags:
@@ -218,14 +234,17 @@ class EC2Service(AWSServiceBase):
         client = self.client(target)
         made: dict[str, Any] = {}
         if _dry(lambda: made.update(client.create_snapshot(**request)), dry_run):
-            return Snapshot(snapshot_id="dry-run", volume_id=volume_id, state="dry-run")
-        return Snapshot.model_validate(made)
+            return StartedSnapshot(volume_id=volume_id, dry_run=True)
+        return StartedSnapshot.model_validate({**made, "SnapshotId": made["SnapshotId"], "State": made["State"]})
 
     @tool(WRITE, "ec2:CreateTags", resource="resource_ids", destructive=True, idempotent=True, check=_tags_are_not_awss)
-    def create_tags(self, resource_ids: ResourceIds, tags: NewTags, target: Target) -> TaggedResources:
+    def create_tags(
+        self, resource_ids: ResourceIds, tags: NewTags, target: Target, dry_run: bool = False
+    ) -> TaggedResources:
         """Add tags to EC2 resources, or overwrite their values."""
-        self.client(target).create_tags(Resources=resource_ids, Tags=_to_aws(tags))
-        return TaggedResources(resource_ids=resource_ids, tags=tags)
+        client = self.client(target)
+        tried = _dry(lambda: client.create_tags(Resources=resource_ids, Tags=_to_aws(tags), DryRun=dry_run), dry_run)
+        return TaggedResources(resource_ids=resource_ids, tags=tags, dry_run=tried or None)
 
     @tool(WRITE, "ec2:DeleteTags", resource="resource_ids", destructive=True, idempotent=True, check=_tags_are_not_awss)
     def delete_tags(
@@ -233,10 +252,12 @@ class EC2Service(AWSServiceBase):
         resource_ids: ResourceIds,
         tag_keys: Annotated[list[str], Field(min_length=1, max_length=50)],
         target: Target,
+        dry_run: bool = False,
     ) -> TaggedResources:
         """Remove tags from EC2 resources."""
-        self.client(target).delete_tags(Resources=resource_ids, Tags=[{"Key": key} for key in tag_keys])
-        return TaggedResources(resource_ids=resource_ids, tag_keys=tag_keys)
+        client, tags = self.client(target), [{"Key": key} for key in tag_keys]
+        tried = _dry(lambda: client.delete_tags(Resources=resource_ids, Tags=tags, DryRun=dry_run), dry_run)
+        return TaggedResources(resource_ids=resource_ids, tag_keys=tag_keys, dry_run=tried or None)
 
     @tool(READ, "ec2:DescribeVpcs")
     def describe_vpcs(
@@ -269,17 +290,29 @@ class EC2Service(AWSServiceBase):
         target: Target,
         regions: Annotated[list[str], Field(min_length=1, max_length=20)] | None = None,
     ) -> FoundAddresses:
-        """Find which configured account and network interface holds an address, in the call's region or those given."""
-        call = Call.current()
-        here = call.grant(target).region
-        targets = [
-            Target(account=account.name, region=region)
-            for account in self.desk.policy.accounts_of(call.caller)
-            for region in regions or [here]
-        ]
-        gathered = gather(targets, lambda one: _holders(self.client(one), one, address))
+        """Find which account and interface, or unattached Elastic IP, holds an address.
+
+        Asks every configured account, or the one named; in the regions given, else the account's own.
+        """
+        targets = self._asked(target, regions)
+        gathered = gather(targets, lambda one: _holders(self.client(one), one, self._region(one), address))
         found = [holder for _, holders in gathered.answers for holder in holders]
         return FoundAddresses(address=address, found=found, asked=len(targets), failures=gathered.failures)
+
+    def _asked(self, target: Target, regions: list[str] | None) -> list[Target]:
+        """Return the targets that a search over accounts is meant to ask."""
+        accounts = self.desk.policy.accounts_of(Call.current().caller)
+        given: Sequence[str | None] | None = regions or ([target.region] if target.region else None)
+        if target.account or target.profile or target.role_arn or not accounts:
+            return [target.model_copy(update={"region": region}) for region in given or (None,)]
+        return [
+            Target(account=account.name, region=region)
+            for account in accounts
+            for region in given or account.regions or (account.region,)
+        ]
+
+    def _region(self, target: Target) -> str:
+        return Call.current().grant(target).region
 
     def _page(
         self, target: Target, operation: str, given: Filters | None, size: int, token: str | None, **more: Any
@@ -310,10 +343,22 @@ def _dry(run: Any, dry_run: bool) -> bool:
     return dry_run
 
 
-def _one(client: Any, instance_id: str) -> Mapping[str, Any]:
-    (reservation,) = client.describe_instances(InstanceIds=[instance_id])["Reservations"]
-    row: Mapping[str, Any] = reservation["Instances"][0]
-    return row
+def _rows(client: Any, instance_ids: list[str]) -> list[Mapping[str, Any]]:
+    """Return the instances named, in that order; AWS refuses where one of them is unknown."""
+    pages = client.get_paginator("describe_instances").paginate(InstanceIds=instance_ids)
+    found = {row["InstanceId"]: row for page in pages for group in page["Reservations"] for row in group["Instances"]}
+    return [found[instance_id] for instance_id in dict.fromkeys(instance_ids)]
+
+
+def _is_protected(client: Any, instance_id: str) -> bool:
+    answer = client.describe_instance_attribute(InstanceId=instance_id, Attribute="disableApiTermination")
+    return bool(answer["DisableApiTermination"].get("Value"))
+
+
+def _refuse_protected(client: Any, instance_ids: list[str]) -> None:
+    """AWS would terminate those in other zones than the protected one's before it refuses."""
+    if protected := [instance_id for instance_id in instance_ids if _is_protected(client, instance_id)]:
+        raise InvalidParameter(f"{', '.join(protected)}: under termination protection. Nothing was done.")
 
 
 def _goes_too(mapping: Mapping[str, Any]) -> bool:
@@ -324,25 +369,25 @@ def _state(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row.get(key) for key in ("State", "LaunchTime", "Tags", "BlockDeviceMappings", "ImageId")}
 
 
-def _console(client: Any, instance_id: str) -> ConsoleOutput:
-    answer = client.get_console_output(InstanceId=instance_id)
-    text = answer.get("Output") or ""
+def _decoded(text: str) -> str:
     try:
-        text = base64.b64decode(text, validate=True).decode("utf-8", "replace")
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
     except ValueError:  # botocore has decoded it already
-        pass
-    return ConsoleOutput(
-        output=text[-_CONSOLE_BYTES:], truncated=len(text) > _CONSOLE_BYTES, timestamp=answer.get("Timestamp")
-    )
+        return text
 
 
-def _holders(client: Any, target: Target, address: str) -> list[FoundAddress]:
+def _holders(client: Any, target: Target, region: str, address: str) -> list[FoundAddress]:
     found: dict[str, FoundAddress] = {}
     for name in _filters_for(address):
-        answer = client.describe_network_interfaces(Filters=[{"Name": name, "Values": [address]}])
-        for row in answer["NetworkInterfaces"]:
-            found[row["NetworkInterfaceId"]] = FoundAddress.of(row, target)
-    return list(found.values())
+        pages = client.get_paginator("describe_network_interfaces").paginate(
+            Filters=[{"Name": name, "Values": [address]}]
+        )
+        for row in [row for page in pages for row in page["NetworkInterfaces"]]:
+            found[row["NetworkInterfaceId"]] = FoundAddress.of(row, target, region)
+    if found or ipaddress.ip_address(address).version == 6:
+        return list(found.values())
+    rows = client.describe_addresses(Filters=[{"Name": "public-ip", "Values": [address]}])["Addresses"]
+    return [allocated(row, target, region) for row in rows]
 
 
 def _filters_for(address: str) -> list[str]:
