@@ -194,7 +194,11 @@ INCOMPLETE = (ValidationError, KeyError)
 
 
 class AWSError(AWSOpsError):
-    """AWS refused or failed. The code, text and request id are AWS's own."""
+    """AWS refused or failed. The code, text and request id are AWS's own.
+
+    Args:
+        definite: Whether the request that failed had no effect: AWS said no, or never got it.
+    """
 
     def __init__(
         self,
@@ -202,10 +206,12 @@ class AWSError(AWSOpsError):
         message: str,
         *,
         retryable: bool,
+        definite: bool = True,
         request_id: str | None = None,
         next_step: str | None = None,
     ) -> None:
         super().__init__(message, next_step=next_step)
+        self.definite = definite
         self._code = code
         self._request_id = request_id
         self.retryable = retryable
@@ -249,7 +255,6 @@ def translate(error: BaseException) -> AWSOpsError:
     A class is told by its type: botocore's ReadTimeoutError has a `.response` that is None.
     """
     import botocore.exceptions as aws
-    from botocore.parsers import ResponseParserError
 
     if isinstance(error, AWSOpsError):
         return error
@@ -266,11 +271,13 @@ def translate(error: BaseException) -> AWSOpsError:
             "No AWS credentials could be had for this identity.",
             next_step="Check the server's credentials (IRSA, profile, SSO login) with `python server.py --check`.",
         )
-    if isinstance(
-        error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError, ResponseParserError, *INCOMPLETE)
-    ):
+    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, *_half_read(aws))):
         return AWSError(
-            "ServiceUnavailable", f"{_describe_transport(error)}.", retryable=True, next_step=_UNREACHABLE_NEXT_STEP
+            "ServiceUnavailable",
+            f"{_describe_transport(error)}.",
+            retryable=True,
+            definite=never_reached_aws(error),
+            next_step=_UNREACHABLE_NEXT_STEP,
         )
     return InternalError("The server failed to answer; its log has the details under this request.")
 
@@ -282,11 +289,11 @@ def _from_client_error(response: Any) -> AWSError:
     message = str(error.get("Message") or f"AWS answered {code}.")
     if "Signature" in code:  # what follows is the request as AWS saw it, session token and all
         message = message.split("\n")[0]
-    if code in _OF_A_HEAD:
+    if "<" not in message and code in _OF_A_HEAD:
         code, message = _OF_A_HEAD[code], f"{message}."
     elif code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it
         code, message = (
-            "InternalFailure" if status >= 500 else "UnknownError",
+            "InternalFailure" if status >= 500 else "TooManyRequests" if status == 429 else "UnknownError",
             f"AWS answered with HTTP status {status}.",
         )
     retryable = status >= 500 or status == 429 or bool(_RETRYABLE_CODES.search(code))
@@ -298,6 +305,13 @@ def _from_client_error(response: Any) -> AWSError:
         request_id=metadata.get("RequestId"),
         next_step=next((step for pattern, step in _NEXT_STEPS if pattern.search(code)), otherwise),
     )
+
+
+def _half_read(aws: Any) -> tuple[type[Exception], ...]:
+    """What an answer raises that is not all there, or not what it claims to be."""
+    from botocore.parsers import ResponseParserError
+
+    return (ResponseParserError, aws.IncompleteReadError, aws.FlexibleChecksumError, *INCOMPLETE)
 
 
 def _credential_errors(aws: Any) -> tuple[type[Exception], ...]:
@@ -349,6 +363,21 @@ def after(done: Sequence[str], error: BaseException) -> AWSOpsError:
     return failure
 
 
+def timed_out(url: str) -> Exception:
+    """Return botocore's own error for an answer that did not come in time."""
+    import botocore.exceptions as aws
+
+    late: Exception = aws.ReadTimeoutError(endpoint_url=url)
+    return late
+
+
+def broken_read(url: str, error: Exception) -> Exception:
+    """Return botocore's own error for what its HTTP library raises while a body is read."""
+    from urllib3.exceptions import ReadTimeoutError
+
+    return timed_out(url) if isinstance(error, ReadTimeoutError) else broken_connection(url)
+
+
 def is_missing(failure: AWSOpsError) -> bool:
     """Tell whether AWS said that the resource does not exist."""
     return bool(re.search("NotFound|NoSuch|Missing", failure.error_code))
@@ -364,3 +393,10 @@ def never_reached_aws(error: BaseException | None) -> bool:
     import botocore.exceptions as aws
 
     return isinstance(error, (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError))
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Tell whether a transport error leaves open what became of a request."""
+    import botocore.exceptions as aws
+
+    return isinstance(error, (aws.HTTPClientError, aws.ConnectionError)) and not never_reached_aws(error)

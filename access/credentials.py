@@ -17,7 +17,7 @@ from cachetools import LRUCache
 
 from access.callers import Caller
 from access.identity import Grant, Identity
-from access.integrity import check_answers
+from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
 from access.trace import MAX_ATTEMPTS, uncounted, watch
 from config import ROLE_ARN, Settings
@@ -139,7 +139,7 @@ class CredentialStore:
         signature = {"signature_version": "s3v4"} if service == "s3" else {}
         return Config(
             **signature,
-            connect_timeout=3,
+            connect_timeout=CONNECT_SECONDS,
             read_timeout=min(self._settings.call_deadline_seconds, 60),
             retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
             max_pool_connections=self._settings.max_concurrent_calls_per_identity,
@@ -281,7 +281,7 @@ def stamps(session_name: str) -> dict[str, Any]:
 def _sts_config() -> Config:
     """Every identity shares the STS clients, so they retry in `legacy` mode: it has no quota for one to use up."""
     return Config(
-        connect_timeout=3,
+        connect_timeout=CONNECT_SECONDS,
         read_timeout=5,
         retries={"mode": "legacy", "total_max_attempts": MAX_ATTEMPTS},
         max_pool_connections=64,

@@ -1,61 +1,112 @@
-"""Broken answers: one that was cut off, or a garbled 2xx, counts as a broken connection, and is retried as one.
+"""Broken answers: one that was cut off, that drips in for ever, or a garbled 2xx, counts as a broken connection.
 
-botocore's parsers would take a cut-off JSON answer for an empty success, and raise past the retries on the others.
+It is then retried as one. botocore's parsers would take a cut-off JSON answer for an empty success, and raise past the
+retries on the others.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import re
+import time
+import xml.parsers.expat
 from typing import Any
 
-from errors import broken_connection
+from botocore.httpsession import Timeout
 
-_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<([\w:.-]+)[^>]*>")
+from errors import OutcomeUnknown, broken_connection, broken_read, is_unanswered, timed_out
+
+CONNECT_SECONDS = 3
+# In a request's context: it must not be repeated; its answer has members; how long connecting may take.
+ONCE, ANSWERS, CONNECT_TIMEOUT = "aws_ops_once", "aws_ops_answers", "aws_ops_connect"
 _JSON, _XML = ("json",), ("query", "ec2")
+_CHUNK = 65_536
+_MOST_BUFFERED = 4 * 1_048_576
 
 
 class CheckedSession:
     """botocore's HTTP session, with a look at what comes back."""
 
-    def __init__(self, session: Any, protocol: str) -> None:
-        self._session, self._protocol = session, protocol
+    def __init__(self, session: Any, protocol: str, longest_read: float) -> None:
+        self._session, self._protocol, self._longest_read = session, protocol, longest_read
+        session._get_request_timeout = self._timeout
 
     def send(self, request: Any) -> Any:
         """Send one attempt.
 
         Raises:
             ConnectionClosedError: the answer did not arrive whole.
+            ReadTimeoutError: it did not arrive in time; botocore's own timeout counts anew with each byte.
+            OutcomeUnknown: the answer is lost, and the request must not be repeated.
         """
-        response = self._session.send(request)
-        streamed = request.stream_output or request.method == "HEAD"
-        if not streamed and not self._is_whole(response):
-            raise broken_connection(request.url)
-        return response
+        try:
+            return self._attempt(request)
+        except Exception as error:
+            if request.context.get(ONCE) and is_unanswered(error):
+                raise OutcomeUnknown("AWS's answer did not arrive.") from error
+            raise
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
-    def _is_whole(self, response: Any) -> bool:
-        body = response.content
+    def _attempt(self, request: Any) -> Any:
+        end = time.monotonic() + request.context.get("read_timeout", self._longest_read)
+        streamed, request.stream_output = request.stream_output, True  # the reading is ours
+        response = self._session.send(request)
         promised = response.headers.get("content-length", "")
-        if promised.isdigit() and len(body) < int(promised):
-            return False
-        if response.status_code >= 300 or not body.strip():  # who sends an error may be a proxy, with its own format
+        if streamed and not (promised.isdigit() and int(promised) <= _MOST_BUFFERED):
+            return response
+        body = _read(response.raw, request.url, end)
+        if request.method != "HEAD" and promised.isdigit() and len(body) < int(promised):
+            raise broken_connection(request.url)
+        response._content = body
+        if streamed:
+            response.raw = io.BytesIO(body)
+        elif request.method != "HEAD" and not self._is_whole(response, request.context.get(ANSWERS, False)):
+            raise broken_connection(request.url)
+        return response
+
+    def _timeout(self, request: Any) -> Timeout:
+        """botocore lets a request have a read timeout of its own only."""
+        context = request.context
+        return Timeout(
+            connect=context.get(CONNECT_TIMEOUT, CONNECT_SECONDS), read=context.get("read_timeout", self._longest_read)
+        )
+
+    def _is_whole(self, response: Any, has_members: bool) -> bool:
+        body = response.content
+        if response.status_code >= 300:  # who sends an error may be a proxy, with its own format
             return True
+        if not body.strip():
+            return not (has_members and self._protocol in _JSON)
         kind = response.headers.get("content-type", "")
         if self._protocol in _JSON or (self._protocol == "rest-json" and "json" in kind):
             return _is_json(body)
         if self._protocol in _XML or (self._protocol == "rest-xml" and "xml" in kind):
-            return _is_closed_xml(body)
+            return _is_xml(body)
         return True
 
 
 def check_answers(client: Any) -> None:
     """Have a client's answers checked. There is no public place between botocore's sending and its parsing."""
     endpoint = client._endpoint
-    endpoint.http_session = CheckedSession(endpoint.http_session, client.meta.service_model.resolved_protocol)
+    protocol, longest_read = client.meta.service_model.resolved_protocol, client.meta.config.read_timeout
+    endpoint.http_session = CheckedSession(endpoint.http_session, protocol, longest_read)
+
+
+def _read(raw: Any, url: str, end: float) -> bytes:
+    """Read a body to its end; a piece at a time, so that one that drips takes no longer than a silent one."""
+    pieces: list[bytes] = []
+    try:
+        while piece := raw.read1(_CHUNK, decode_content=False):
+            pieces.append(piece)
+            if time.monotonic() > end:
+                raise timed_out(url)
+    except Exception as error:
+        raw.close()
+        raise broken_read(url, error) from error
+    return b"".join(pieces)
 
 
 def _is_json(body: bytes) -> bool:
@@ -65,6 +116,9 @@ def _is_json(body: bytes) -> bool:
         return False
 
 
-def _is_closed_xml(body: bytes) -> bool:
-    root = _ROOT.match(body)
-    return root is not None and (root[0].endswith(b"/>") or body.rstrip().endswith(b"</" + root[1] + b">"))
+def _is_xml(body: bytes) -> bool:
+    try:
+        xml.parsers.expat.ParserCreate().Parse(body, True)
+    except xml.parsers.expat.ExpatError:
+        return False
+    return True

@@ -5,7 +5,6 @@ botocore's events write it; the audit trail and the error border read it.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,27 +12,57 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from access.integrity import ANSWERS, CONNECT_SECONDS, CONNECT_TIMEOUT, ONCE
+from access.repeats import is_read, may_repeat
 from errors import DeadlineExceeded, never_reached_aws
 
 MAX_ATTEMPTS = 3
-_READS = re.compile("Get|List|Describe|Head|BatchGet|Lookup|Simulate|Test|Decode|Assume|Validate")
 # What a request's own context remembers over its attempts.
-_SIGNED_AS, _RENEWED = "aws_ops_signed_as", "aws_ops_renewed"
+_SIGNED_AS, _RENEWED, _SENT_BEFORE, _LOST = "aws_ops_signed_as", "aws_ops_renewed", "aws_ops_sent", "aws_ops_lost"
+# An attempt with less time than this is not begun; half of it is kept for telling that connecting took too long.
+_LEAST_SECONDS = 0.2
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
 @dataclass
 class Trace:
-    """The record of one tool call; `deadline` is on the monotonic clock."""
+    """The record of one tool call.
+
+    Attributes:
+        deadline: On the monotonic clock.
+        change_sent: Whether a request that changes something may have reached AWS.
+        unsettled: The contexts of such requests whose last answer did not say what became of them.
+    """
 
     deadline: float = float("inf")
     attempts: int = 0
     request_ids: list[str] = field(default_factory=list)
     change_sent: bool = False
-    answer_lost: bool = False
+    unsettled: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def answer_lost(self) -> bool:
+        """Whether a change was sent whose answer never came."""
+        return any(request[_LOST] for request in self.unsettled)
+
+    def unsettle(self, request: dict[str, Any], *, lost: bool) -> None:
+        """Remember a change that AWS did not answer, or answered with a failure of its own (5xx)."""
+        request[_LOST] = lost or request.get(_LOST, False)
+        if not any(known is request for known in self.unsettled):
+            self.unsettled.append(request)
+
+    def settle(self, request: dict[str, Any]) -> None:
+        """Forget a change that was repeated with success."""
+        self.unsettled = [known for known in self.unsettled if known is not request]
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
+
+
+def seconds_left() -> float | None:
+    """Return how long the call at hand may still take; None outside of calls."""
+    trace = current_trace.get()
+    return None if trace is None else max(trace.deadline - time.monotonic(), 0.0)
 
 
 @contextmanager
@@ -49,11 +78,14 @@ def uncounted() -> Iterator[None]:
 
 def watch(client: Any, credentials: Any) -> None:
     """Register the hooks that keep the trace, and the one retry that botocore's standard mode leaves out."""
-    events = client.meta.events
+    events, model = client.meta.events, client.meta.service_model
     longest_read = client.meta.config.read_timeout
 
-    def before_send(**event: Any) -> None:
-        _before_send(longest_read, **event)
+    def before_send(event_name: str, request: Any, **_: Any) -> None:
+        operation = model.operation_model(_operation(event_name))
+        request.context[ONCE] = not may_repeat(operation, request)
+        request.context[ANSWERS] = bool(operation.output_shape and operation.output_shape.members)
+        _before_send(longest_read, _operation(event_name), request)
 
     events.register("before-send", before_send)
     events.register("response-received", _response_received)
@@ -64,37 +96,56 @@ def watch(client: Any, credentials: Any) -> None:
     events.register("needs-retry", needs_retry)
 
 
+def _out_of_time() -> DeadlineExceeded:
+    return DeadlineExceeded("The call ran out of time.", next_step="Retry, or ask for less at a time.")
+
+
 def _operation(event_name: str) -> str:
     return event_name.rsplit(".", 1)[-1]
 
 
-def _before_send(longest_read: float, event_name: str, request: Any, **_: Any) -> None:
+def _before_send(longest_read: float, operation: str, request: Any) -> None:
     if (trace := current_trace.get()) is None:
         return
+    request.context[_SENT_BEFORE] = trace.change_sent
+    # Before the clock is read: whoever finds the deadline past, and no change sent, may rely on it that none will be.
+    trace.change_sent = trace.change_sent or not is_read(operation)
     left = trace.deadline - time.monotonic()
-    if left <= 0:
-        raise DeadlineExceeded("The call ran out of time.", next_step="Retry, or ask for less at a time.")
+    if left <= _LEAST_SECONDS:
+        trace.change_sent = request.context[_SENT_BEFORE]
+        raise _out_of_time()
     # A little more than what is left: the deadline itself is what the caller is then told of, not a slow attempt.
     request.context["read_timeout"] = min(left + 0.5, longest_read)
+    request.context[CONNECT_TIMEOUT] = min(left - _LEAST_SECONDS / 2, CONNECT_SECONDS)
     trace.attempts += 1
     request.context[_SIGNED_AS] = str(request.headers.get("Authorization", ""))
-    if not _READS.match(_operation(event_name)):
-        trace.change_sent = True
 
 
-def _response_received(event_name: str, parsed_response: Any, exception: Any, **_: Any) -> None:
+def _response_received(
+    event_name: str, parsed_response: Any, context: dict[str, Any], exception: Any, **_: Any
+) -> None:
     if (trace := current_trace.get()) is None:
         return
-    if parsed_response is not None:
-        if request_id := parsed_response.get("ResponseMetadata", {}).get("RequestId"):
-            trace.request_ids.append(request_id)
-    elif not _READS.match(_operation(event_name)):
-        ours = isinstance(exception, DeadlineExceeded)
-        trace.answer_lost = trace.answer_lost or not (ours or never_reached_aws(exception))
+    metadata = (parsed_response or {}).get("ResponseMetadata", {})
+    if request_id := metadata.get("RequestId"):
+        trace.request_ids.append(request_id)
+    if is_read(_operation(event_name)) or isinstance(exception, DeadlineExceeded):
+        return
+    if parsed_response is None and never_reached_aws(exception):
+        trace.change_sent = context[_SENT_BEFORE]
+    elif parsed_response is None or metadata.get("HTTPStatusCode", 0) >= 500:
+        trace.unsettle(context, lost=parsed_response is None)
+    elif metadata.get("HTTPStatusCode", 0) < 300:
+        trace.settle(context)
 
 
-def _needs_retry(credentials: Any, response: Any, request_dict: Any, **_: Any) -> float | None:
+def _needs_retry(
+    credentials: Any, response: Any, request_dict: Any, attempts: int, caught_exception: Any, **_: Any
+) -> float | None:
     """Return a delay where the request is to be sent again, signed anew; None leaves it to botocore."""
+    left = seconds_left()
+    if caught_exception is not None and left is not None and left <= _LEAST_SECONDS:
+        raise _out_of_time()  # rather than wait for a next attempt that would not be made
     if response is None or response[1].get("Error", {}).get("Code") not in _EXPIRED:
         return None
     context = request_dict["context"]
@@ -102,4 +153,4 @@ def _needs_retry(credentials: Any, response: Any, request_dict: Any, **_: Any) -
         return None
     context[_RENEWED] = True
     credentials.renew(context[_SIGNED_AS])
-    return 0.0
+    return 0.0 if attempts < MAX_ATTEMPTS else None

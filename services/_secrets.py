@@ -415,12 +415,12 @@ def put_if_current(client: Any, arn: str, current: str, content: Mapping[str, An
 def _take_off(client: Any, arn: str, stage: str, version: str) -> None:
     """Clear our stage away. What was done is done, whether or not this succeeds."""
     trace = Call.current().trace
-    lost = trace.answer_lost
+    unsettled = list(trace.unsettled)
     try:
         client.update_secret_version_stage(SecretId=arn, VersionStage=stage, RemoveFromVersionId=version)
     except Exception as error:
         log.warning("a stage was left behind", extra={"stage": stage, "error": translate(error).error_code})
-    trace.answer_lost = lost
+    trace.unsettled = unsettled
 
 
 def move_stage(client: Any, arn: str, stage: str, to_version: str | None, from_version: str | None) -> None:
@@ -438,7 +438,7 @@ def move_stage(client: Any, arn: str, stage: str, to_version: str | None, from_v
             raise
         # The stage is not where the request says. It may be that it was moved by our own first attempt, unanswered.
         bears_it = _bearer_now(client, arn, stage, error)
-        Call.current().trace.answer_lost = False
+        Call.current().trace.unsettled = []
         if bears_it == from_version:
             raise
         if bears_it != to_version:

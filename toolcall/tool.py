@@ -21,16 +21,16 @@ from pydantic import BaseModel, PrivateAttr, SecretStr
 
 from access.confirmation import Act, Plan, invalid
 from access.identity import Target
-from access.trace import current_trace
+from access.trace import Trace, current_trace
 from errors import (
-    INCOMPLETE,
     AuditUnavailable,
+    AWSError,
     AWSOpsError,
-    DeadlineExceeded,
     InternalError,
     InvalidParameter,
     OutcomeUnknown,
     Refusal,
+    is_denial,
     is_missing,
     translate,
 )
@@ -195,7 +195,7 @@ class ServiceTool(Tool):
 def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
     failure = _failure_of(call, error)
-    if isinstance(failure, InternalError) or isinstance(error, KeyError):
+    if isinstance(translate(error), InternalError) or isinstance(error, KeyError):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
     note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
@@ -226,14 +226,22 @@ def _failure_of(call: Call, error: Exception) -> AWSOpsError:
     """Translate, and say so where a change may have been applied although we have no answer to show for it."""
     failure = translate(error)
     failure.message = scrub(failure.message, call.secrets)
-    trace = call.trace
-    unanswered = isinstance(failure, DeadlineExceeded) or isinstance(error, INCOMPLETE)
-    if call.scope.changes and (trace.answer_lost or (unanswered and trace.change_sent)):
+    if call.scope.changes and _may_have_been_applied(call.trace, failure):
         return OutcomeUnknown(
             "The change may have been applied: AWS's answer did not arrive.",
             next_step="Look at the resource's present state before you repeat the call.",
         )
     return failure
+
+
+def _may_have_been_applied(trace: Trace, failure: AWSOpsError) -> bool:
+    if trace.answer_lost:
+        return True
+    definite = isinstance(failure, Refusal) or (isinstance(failure, AWSError) and failure.definite)
+    if trace.change_sent and not definite:
+        return True
+    # AWS failed (5xx), then refused the repetition: perhaps because the first had its effect after all.
+    return bool(trace.unsettled) and not failure.retryable and not is_denial(failure)
 
 
 def _success(call: Call, result: BaseModel) -> ToolResult:
