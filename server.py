@@ -88,7 +88,7 @@ def serve_demo() -> int:
         def client(account: str, service: str) -> Any:
             return seeding.client(policy.decide(seeder, Target(account=account)), service, seeder)
 
-        demo.seed(client)
+        demo.seed(client, settings.toolsets)
         return serve_http(settings, greeting=lambda url: demo.greeting(url, token))
     finally:
         aws.stop()

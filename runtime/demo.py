@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,14 +63,18 @@ def environment(aws: DemoAWS) -> dict[str, str]:
     }
 
 
-def seed(client: Client) -> None:
-    """Fill the accounts; `client` returns a boto3 client for an account's name and a service."""
+def seed(client: Client, toolsets: Collection[str]) -> None:
+    """Fill the accounts with what these toolsets can show; EC2's part alone takes as long as everything else.
+
+    Args:
+        client: Returns a boto3 client for an account's name and a service.
+        toolsets: TOOLSETS.
+    """
     for account in data.ACCOUNTS:
         _secrets(client(account, "secretsmanager"), data.SECRETS[account])
-        _zones(client(account, "route53"), account)
-        _buckets(client(account, "s3"), account)
-        _instances(client(account, "ec2"), account)
-        _roles(client(account, "iam"), account)
+        for service, fill in (("route53", _zones), ("s3", _buckets), ("ec2", _instances), ("iam", _roles)):
+            if {service, "all"} & set(toolsets):
+                fill(client(account, service), account)
 
 
 def greeting(url: str, token: str) -> str:

@@ -49,7 +49,7 @@ class Process:
         """The JSON lines printed so far."""
         return [json.loads(line) for line in self.printed.splitlines() if line.startswith('{"')]
 
-    def wait_until_listening(self, timeout: float = 20) -> None:
+    def wait_until_listening(self, timeout: float = 40) -> None:
         end = time.monotonic() + timeout
         while time.monotonic() < end and self.process.poll() is None:
             if found := re.search(r'listening\W+url\W+(http://[^"\s]+)', self.printed):

@@ -10,7 +10,7 @@ import pytest
 from fastmcp import Client
 
 from runtime import demo_data
-from tests.conftest import Answer
+from tests.conftest import TOKEN, Answer
 from tests.processes import Process, server_process
 
 SHARED = "shared/api-key"
@@ -74,3 +74,10 @@ def test_it_says_that_it_is_no_aws_and_how_to_call_it(demo: Process) -> None:
         assert told in greeting
     assert "Moto" not in demo.printed
     assert "WARNING" not in demo.printed
+
+
+async def test_with_every_toolset_there_are_zones_buckets_instances_and_roles_too() -> None:
+    with server_process("--demo", TOOLSETS="all", MCP_AUTH_TOKEN=TOKEN) as demo:
+        async with Client(f"{demo.url}/mcp", auth=TOKEN) as client:
+            for tool in ("list_hosted_zones", "list_buckets", "describe_instances", "list_roles"):
+                assert Answer(await client.call_tool(tool, {"account": "production"}))["count"] >= 2, tool
