@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from errors import InvalidParameter, translate
+from errors import InvalidParameter, is_missing, translate
 from services._policies import Policy, locks_out, open_to_everyone, parse_policy
 from services._secrets import (
     KmsKeyId,
@@ -25,12 +25,13 @@ from services._secrets import (
     reach,
     unfinished,
 )
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, tool
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, Plan, Target, tool
 from toolcall.call import Call
 
 MAX_POLICY_BYTES = 20_480
 _POLL_SECONDS = 1.0
 _KEPT_FOR_THE_ANSWER_SECONDS = 2.0
+_NO_STATE = {"ResponseMetadata", "LastAccessedDate"}
 _UNDER_WAY = frozenset({"InProgress", "Pending"})
 
 
@@ -94,6 +95,10 @@ def _schedules_once(arguments: Mapping[str, Any]) -> None:
         raise InvalidParameter("Give one of automatically_after_days and schedule_expression.")
 
 
+def _overwrites(arguments: Mapping[str, Any]) -> bool:
+    return arguments.get("force_overwrite") not in (None, False)
+
+
 class SecretsAdminService(AWSServiceBase):
     """What is set up once per secret."""
 
@@ -149,7 +154,7 @@ class SecretsAdminService(AWSServiceBase):
 
     @tool(
         WRITE, "secretsmanager:ReplicateSecretToRegions", "secretsmanager:CreateSecret", "secretsmanager:TagResource",
-        "secretsmanager:DescribeSecret", resource="secret_id",
+        "secretsmanager:DescribeSecret", resource="secret_id", destroys_if=_overwrites,
     )  # fmt: skip
     def replicate_secret(
         self,
@@ -162,7 +167,7 @@ class SecretsAdminService(AWSServiceBase):
         """Replicate a secret to other regions, and wait for the outcome. One that fails is named with AWS's reason.
 
         Args:
-            force_overwrite: Replace a secret of the same name there
+            force_overwrite: Replace a secret of the same name there, for good
         """
         regions = [replica.region for replica in replicas]
         self._check_regions(regions, target)
@@ -178,6 +183,24 @@ class SecretsAdminService(AWSServiceBase):
         )
         begun = _replication(answer["ARN"], answer.get("ReplicationStatus", []))
         return _settled(client, begun, regions) if wait else begun
+
+    def plan_replicate_secret(self, secret_id: SecretId, replicas: list[Replica], target: Target) -> Plan:
+        """Say which secrets of the same name would be replaced."""
+        name = describe(reach(self, target, secret_id), secret_id).name
+        there: dict[str, Any] = {}
+        for region in (replica.region for replica in replicas):
+            client = self.client(target.model_copy(update={"region": region}))
+            try:
+                there[region] = client.describe_secret(SecretId=name)
+            except Exception as error:
+                if not is_missing(translate(error)):
+                    raise
+        state = {region: {k: v for k, v in found.items() if k not in _NO_STATE} for region, found in there.items()}
+        lost = "What stands there with all its versions is replaced, and cannot be restored."
+        if not there:
+            lost = "No secret of that name is there now; should one come, it would be replaced for good."
+        named = [found["ARN"] for found in there.values()] or [f"{name} in {replica.region}" for replica in replicas]
+        return Plan(target=", ".join(named), will_be_lost=lost, state=state)
 
     @tool(
         WRITE, "secretsmanager:RemoveRegionsFromReplication", "secretsmanager:DeleteSecret",

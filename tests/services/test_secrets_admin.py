@@ -115,6 +115,20 @@ async def test_what_failed_to_replicate_is_named_by_region_and_the_rest_is_there
     assert [row["region"] for row in gone["replication_status"]] == ["eu-central-1"]
 
 
+async def test_a_secret_that_a_replica_would_replace_is_confirmed_first(call: Session) -> None:
+    boto("secretsmanager", "production").create_secret(Name="spread", SecretString="v")
+    there = boto("secretsmanager", "production", "eu-west-1")
+    arn = there.create_secret(Name="spread", SecretString="another")["ARN"]
+    act = {"secret_id": "spread", "replicas": [{"region": "eu-west-1"}], "force_overwrite": True, "wait": False, **AT}
+    asked = await call("replicate_secret", **act)
+    assert (asked.error_code, asked["plan"]["target"]) == ("ConfirmationRequired", arn)
+    assert there.get_secret_value(SecretId="spread")["SecretString"] == "another"
+    there.put_secret_value(SecretId="spread", SecretString="newer")
+    assert (await call("replicate_secret", **act, confirm=asked["confirm"])).error_code == "ConfirmationInvalid"
+    assert (await call.confirmed("replicate_secret", **act))["success"]
+    assert there.get_secret_value(SecretId="spread")["SecretString"] == "v"
+
+
 async def test_a_replication_under_way_is_waited_for(call: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     from moto.secretsmanager.models import ReplicaSecret, SecretsManagerBackend
 
