@@ -108,7 +108,8 @@ def _add_completions(mcp: FastMCP[Any], desk: Desk, list_secrets: ServiceTool) -
 
 
 async def _secret_names(list_secrets: ServiceTool, prefix: str, known: Mapping[str, str]) -> list[str]:
-    wanted = {"name_prefix": prefix, "account": known.get("account"), "region": known.get("region")}
+    account = known.get("account") or known.get("from_account")
+    wanted = {"name_prefix": prefix, "account": account, "region": known.get("region")}
     answer = await list_secrets.run({name: value for name, value in wanted.items() if value} | {"max_results": _MOST})
     content = answer.structured_content or {}
     return [secret["name"] for secret in content.get("secrets", [])]

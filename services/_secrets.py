@@ -29,6 +29,8 @@ from services._json_members import parsed, to_json
 from services.base import AWSModel, AWSServiceBase, Tags, Target, Timestamp
 from toolcall.call import Call
 
+# Where a secret has a KMS key of its own, AWS uses it in the name of who asks.
+KMS_READ, KMS_WRITE = "kms:Decrypt", ("kms:Decrypt", "kms:GenerateDataKey")
 log = logging.getLogger("aws_ops.secrets")
 MAX_VALUE_BYTES = 65_536
 PLACEHOLDER = "{{generate}}"
@@ -85,8 +87,8 @@ def _as_secret(value: Any) -> SecretStr:
 
 
 def _are_aws_tags(tags: dict[str, str]) -> dict[str, str]:
-    if not 1 <= len(tags) <= 50:
-        raise ValueError("takes 1 to 50 tags")
+    if len(tags) > 50:
+        raise ValueError("takes at most 50 tags")
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or len(value) > 256:
             raise ValueError("a tag's key has 1 to 128 characters, its value at most 256")
@@ -112,7 +114,8 @@ SecretBytes = Annotated[SecretStr, AfterValidator(_is_base64)]
 SecretJson = Annotated[SecretStr, PlainValidator(_as_secret), WithJsonSchema({"writeOnly": True})]
 Description = Annotated[str, StringConstraints(max_length=2048)]
 KmsKeyId = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-NewTags = Annotated[dict[str, str], AfterValidator(_are_aws_tags)]
+FirstTags = Annotated[dict[str, str], AfterValidator(_are_aws_tags)]
+NewTags = Annotated[FirstTags, Field(min_length=1)]
 VersionId = Annotated[str, StringConstraints(min_length=32, max_length=64)]
 VersionStage = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]

@@ -22,7 +22,7 @@ from pydantic import Field, StringConstraints
 
 from errors import DeadlineExceeded, translate
 from services._policies import Policy, open_to_everyone
-from services._secrets import CURRENT, PENDING, NamePrefix, read, versions_of
+from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, read, versions_of
 from services.base import READ, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import MOST_AT_ONCE, TargetFailure, gather
@@ -100,6 +100,7 @@ class SecretsAuditService(AWSServiceBase):
         "secretsmanager:ListSecretVersionIds",
         "secretsmanager:GetResourcePolicy",
         "secretsmanager:GetSecretValue",
+        KMS_READ,
     )
     def audit_secrets(
         self,

@@ -15,7 +15,10 @@ from pydantic import Field, StringConstraints
 from errors import InvalidParameter, translate
 from services._json_members import parsed, type_of, value_of
 from services._secrets import (
+    KMS_READ,
+    KMS_WRITE,
     Description,
+    FirstTags,
     Generate,
     Held,
     KmsKeyId,
@@ -157,6 +160,7 @@ class SecretsManagerService(AWSServiceBase):
         "secretsmanager:CreateSecret",
         "secretsmanager:TagResource",
         "secretsmanager:GetRandomPassword",
+        *KMS_WRITE,
         resource="name",
         check=_has_one_value,
     )
@@ -168,7 +172,7 @@ class SecretsManagerService(AWSServiceBase):
         secret_binary: SecretBytes | None = None,
         generate: Generate | None = None,
         description: Description | None = None,
-        tags: NewTags | None = None,
+        tags: FirstTags | None = None,
         kms_key_id: KmsKeyId | None = None,
     ) -> SecretVersion:
         """Create a secret from a value, or from one generated in place that nobody sees.
@@ -186,7 +190,7 @@ class SecretsManagerService(AWSServiceBase):
             request["KmsKeyId"] = kms_key_id
         return SecretVersion.model_validate(client.create_secret(**request))
 
-    @tool(REVEAL, "secretsmanager:GetSecretValue", resource="secret_id")
+    @tool(REVEAL, "secretsmanager:GetSecretValue", KMS_READ, resource="secret_id")
     def get_secret_value(
         self,
         secret_id: SecretId,
@@ -207,7 +211,9 @@ class SecretsManagerService(AWSServiceBase):
         held = read(reach(self, target, secret_id), secret_id, version_id, version_stage)
         return SecretPlaintext.model_validate({**held.model_dump(by_alias=True), **_shown(held, key, mask)})
 
-    @tool(REVEAL, "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", resource="secret_ids")
+    @tool(
+        REVEAL, "secretsmanager:BatchGetSecretValue", "secretsmanager:GetSecretValue", KMS_READ, resource="secret_ids"
+    )
     def batch_get_secret_value(
         self, secret_ids: Annotated[list[SecretId], Field(min_length=1, max_length=20)], target: Target
     ) -> SecretPlaintexts:
@@ -231,6 +237,7 @@ class SecretsManagerService(AWSServiceBase):
         "secretsmanager:UpdateSecret",
         "secretsmanager:GetRandomPassword",
         "secretsmanager:DescribeSecret",
+        *KMS_WRITE,
         resource="secret_id",
         destructive=True,
         check=_changes_something,

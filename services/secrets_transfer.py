@@ -18,6 +18,8 @@ from errors import InvalidParameter, is_denial, is_missing, translate
 from services._json_members import edit, members, parsed, same, to_json, type_of
 from services._secrets import (
     CURRENT,
+    KMS_READ,
+    KMS_WRITE,
     MAX_VALUE_BYTES,
     NAME,
     Generate,
@@ -124,6 +126,7 @@ class SecretsTransferService(AWSServiceBase):
         "secretsmanager:UpdateSecretVersionStage",
         "secretsmanager:UpdateSecret",
         "secretsmanager:TagResource",
+        *KMS_WRITE,
         resource="secret_id",
         destructive=True,
     )
@@ -165,7 +168,7 @@ class SecretsTransferService(AWSServiceBase):
             **(copy.replace(there, region) if there is not None else copy.create()),
         )
 
-    @tool(READ, "secretsmanager:GetSecretValue", resource="secret_id")
+    @tool(READ, "secretsmanager:GetSecretValue", KMS_READ, resource="secret_id")
     def compare_secrets(
         self,
         secret_id: SecretId,
@@ -208,6 +211,7 @@ class SecretsTransferService(AWSServiceBase):
         "secretsmanager:PutSecretValue",
         "secretsmanager:UpdateSecretVersionStage",
         "secretsmanager:GetRandomPassword",
+        *KMS_WRITE,
         resource="secret_id",
         destructive=True,
         check=_changes_a_key,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp.shared.exceptions import MCPError
+from mcp.types import PromptReference, ResourceTemplateReference
 from prometheus_client import generate_latest
 
 from runtime import logs
@@ -271,18 +274,51 @@ async def test_several_values_at_once_are_revealed_together_and_bounded(call: Se
     assert (await call("batch_get_secret_value", secret_ids=["x"] * 21, **AT)).error_code == "InvalidParameter"
 
 
-async def test_metadata_is_a_resource_and_names_are_completed(call: Session) -> None:
-    from mcp.types import ResourceTemplateReference
-
+async def test_metadata_is_a_resource_by_a_name_with_slashes_spelled_either_way(call: Session) -> None:
     await call("create_secret", name="res/one", secret_value=CANARY, **AT)
-    (content,) = await call.client.read_resource("secret://production/us-east-1/res/one")
-    assert json.loads(content.text)["name"] == "res/one"
-    assert CANARY not in content.text
-    uri = "secret://{account}/{region}/{name*}"
-    place = ResourceTemplateReference(type="ref/resource", uri=uri)
-    assert (await call.client.complete(place, {"name": "account", "value": "st"})).values == ["staging"]
-    chosen = {"account": "production", "region": "us-east-1"}
-    names = await call.client.complete(place, {"name": "name", "value": "res/"}, context_arguments=chosen)
-    assert names.values == ["res/one"]
-    prompts = {prompt.name for prompt in await call.client.list_prompts()}
-    assert prompts == {"rotate_leaked_credential", "promote_secret", "find_secret_drift"}
+    for spelled in ("res/one", "res%2Fone"):
+        (content,) = await call.client.read_resource(f"secret://production/us-east-1/{spelled}")
+        assert json.loads(content.text)["name"] == "res/one"
+        assert CANARY not in content.text
+    for missing in ("production/us-east-1/none", "nobody/us-east-1/res/one", "production/eu-mars-1/res/one"):
+        with pytest.raises(MCPError):
+            await call.client.read_resource(f"secret://{missing}")
+    (template,) = await call.client.list_resource_templates()
+    assert template.uri_template == "secret://{account}/{region}/{name*}"
+
+
+async def test_accounts_regions_and_names_are_completed(call: Session) -> None:
+    for name in ("res/one", "res/two", "other"):
+        await call("create_secret", name=name, secret_value=CANARY, **AT)
+    place = ResourceTemplateReference(type="ref/resource", uri="secret://{account}/{region}/{name*}")
+    prompt = PromptReference(type="ref/prompt", name="promote_secret")
+    here, at_from = {"account": "production", "region": "us-east-1"}, {"from_account": "production"}
+
+    async def completed(ref: Any, argument: str, begun: str, context: dict[str, str] | None = None) -> list[str]:
+        found = await call.client.complete(ref, {"name": argument, "value": begun}, context_arguments=context)
+        return list(found.values)
+
+    assert await completed(place, "account", "st") == ["staging"]
+    assert await completed(prompt, "to_account", "") == ["production", "staging"]
+    assert {"eu-west-1", "eu-west-2"} <= set(await completed(place, "region", "eu-"))
+    assert sorted(await completed(place, "name", "res/", here)) == ["res/one", "res/two"]
+    assert sorted(await completed(prompt, "secret_id", "", at_from)) == ["other", "res/one", "res/two"]
+    assert await completed(place, "name", "", {"account": "staging", "region": "us-east-1"}) == []
+    for wrong in ("!res", "a b"):
+        assert await completed(place, "name", wrong, here) == []
+
+
+async def test_the_usual_jobs_are_prompts_that_ask_for_no_value(call: Session) -> None:
+    given = {
+        "rotate_leaked_credential": {"secret_id": "app/db", "account": "production"},
+        "promote_secret": {"secret_id": "app/db"},
+        "find_secret_drift": {"name_prefix": "app/", "accounts": "production, staging"},
+    }
+    assert {prompt.name for prompt in await call.client.list_prompts()} == set(given)
+    tools = {tool.name for tool in await call.client.list_tools()} | {"list_accounts", "lookup_events"}
+    for name, arguments in given.items():
+        (message,) = (await call.client.get_prompt(name, arguments)).messages
+        text = message.content.text
+        assert "get_secret_value" not in text
+        assert all(value in text for value in arguments.values())
+        assert set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", text)) <= {*tools, "resource_name", "with_metadata"}

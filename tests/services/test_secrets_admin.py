@@ -36,54 +36,54 @@ def policy(effect: str, principal: Any, action: str = "secretsmanager:*", **more
 # --- policies ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "refused",
-    [
-        "no",
-        "{}",
-        "[]",
-        "[" * 20_000,
-        '{"Statement": []}',
-        policy("Allow", "*"),
-        policy("Allow", {"AWS": "*"}),
-        policy("Allow", {"AWS": ["222222222222", "*"]}),
-        policy("Allow", None, NotPrincipal={"AWS": "222222222222"}),
-        policy("Deny", "*"),
-        policy("Deny", {"AWS": ROLE}),
-        policy("Deny", {"AWS": "111111111111"}, PUT),
-        policy("Deny", {"AWS": "arn:aws:iam::111111111111:root"}, "secretsmanager:Put*"),
-        policy("Deny", {"AWS": "arn:aws:sts::111111111111:assumed-role/aws-ops-target/aws-ops-default"}),
-        policy("Deny", None, NotPrincipal={"AWS": "arn:aws:iam::222222222222:root"}),
-        policy("Deny", None, NotPrincipal={"AWS": "arn:aws:iam::111111111111:root"}),
-        policy("Allow", {"AWS": "222222222222"}, Sid="ü" * 10_300),
-    ],
-)
-async def test_a_policy_that_opens_up_or_locks_out_is_refused_before_it_is_put(call: Session, refused: str) -> None:
+REFUSED = [
+    "no",
+    "{}",
+    "[]",
+    "[" * 20_000,
+    '{"Statement": []}',
+    policy("Allow", "*"),
+    policy("Allow", {"AWS": "*"}),
+    policy("Allow", {"AWS": ["222222222222", "*"]}),
+    policy("Allow", None, NotPrincipal={"AWS": "222222222222"}),
+    policy("Deny", "*"),
+    policy("Deny", {"AWS": ROLE}),
+    policy("Deny", {"AWS": "111111111111"}, PUT),
+    policy("Deny", {"AWS": "arn:aws:iam::111111111111:root"}, "secretsmanager:Put*"),
+    policy("Deny", {"AWS": "arn:aws:sts::111111111111:assumed-role/aws-ops-target/aws-ops-default"}),
+    policy("Deny", None, NotPrincipal={"AWS": "arn:aws:iam::222222222222:root"}),
+    policy("Deny", None, NotPrincipal={"AWS": "arn:aws:iam::111111111111:root"}),
+    policy("Allow", {"AWS": "222222222222"}, Sid="ü" * 10_300),
+]
+
+
+async def test_a_policy_that_opens_up_or_locks_out_is_refused_before_it_is_put(call: Session) -> None:
     manager().create_secret(Name="guarded", SecretString="x")
-    answer = await call("put_secret_policy", secret_id="guarded", policy=refused, **AT)
-    assert answer.error_code == "InvalidParameter"
+    for refused in REFUSED:
+        answer = await call("put_secret_policy", secret_id="guarded", policy=refused, **AT)
+        assert answer.error_code == "InvalidParameter", refused[:200]
     assert "ResourcePolicy" not in manager().get_resource_policy(SecretId="guarded")
 
 
-@pytest.mark.parametrize(
-    "admitted",
-    [
-        policy("Allow", {"AWS": "222222222222"}),
-        policy("Allow", "*", Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}),
-        policy("Deny", {"AWS": "222222222222"}),
-        policy("Deny", {"AWS": ROLE}, "secretsmanager:GetSecretValue"),
-        policy("Deny", "*", "secretsmanager:DeleteSecret"),
-        policy("Deny", "*", Condition={"Bool": {"aws:SecureTransport": "false"}}),
-        policy("Deny", None, NotPrincipal={"AWS": [ROLE, "111111111111"]}),
-    ],
-)
-async def test_a_policy_that_does_neither_is_put_read_and_deleted(call: Session, admitted: str) -> None:
+ADMITTED = [
+    policy("Allow", {"AWS": "222222222222"}),
+    policy("Allow", "*", Condition={"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}),
+    policy("Deny", {"AWS": "222222222222"}),
+    policy("Deny", {"AWS": ROLE}, "secretsmanager:GetSecretValue"),
+    policy("Deny", "*", "secretsmanager:DeleteSecret"),
+    policy("Deny", "*", Condition={"Bool": {"aws:SecureTransport": "false"}}),
+    policy("Deny", None, NotPrincipal={"AWS": [ROLE, "111111111111"]}),
+]
+
+
+async def test_a_policy_that_does_neither_is_put_read_and_deleted(call: Session) -> None:
     manager().create_secret(Name="guarded", SecretString="x")
-    put = await call("put_secret_policy", secret_id="guarded", policy=admitted, **AT)
-    assert not put.is_error, put.content
-    assert (await call("get_secret_policy", secret_id="guarded", **AT))["policy"] == json.loads(admitted)
-    await call("delete_secret_policy", secret_id="guarded", **AT)
-    assert "policy" not in (await call("get_secret_policy", secret_id="guarded", **AT)).content
+    for admitted in ADMITTED:
+        put = await call("put_secret_policy", secret_id="guarded", policy=admitted, **AT)
+        assert not put.is_error, put.content
+        assert (await call("get_secret_policy", secret_id="guarded", **AT))["policy"] == json.loads(admitted)
+        await call("delete_secret_policy", secret_id="guarded", **AT)
+        assert "policy" not in (await call("get_secret_policy", secret_id="guarded", **AT)).content
 
 
 def test_a_role_with_a_path_is_the_role_of_its_sessions() -> None:
@@ -159,46 +159,44 @@ async def test_a_replication_under_way_is_waited_for(call: Session, monkeypatch:
     assert (made["under_way"], [line.split(":")[0] for line in made["failed"]]) == ([], ["eu-central-1"])
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "code"),
-    [
-        ("replicate_secret", {"replicas": [{"region": "eu-mars-1"}]}, "RegionNotAllowed"),
-        ("replicate_secret", {"replicas": [{"region": "eu-west-1"}, {"region": "eu-mars-1"}]}, "RegionNotAllowed"),
-        ("replicate_secret", {"replicas": [{"region": "us-east-1"}]}, "InvalidParameter"),
-        ("replicate_secret", {"replicas": [{"region": "eu-west-1"}] * 2}, "InvalidParameter"),
-        ("replicate_secret", {"replicas": []}, "InvalidParameter"),
-        ("replicate_secret", {"replicas": [{"regoin": "eu-west-1"}]}, "InvalidParameter"),
-        ("remove_secret_replicas", {"regions": ["eu-west-1"]}, "InvalidParameter"),
-        ("remove_secret_replicas", {"regions": ["eu-mars-1"]}, "RegionNotAllowed"),
-        ("promote_replica", {}, "InvalidParameter"),
-        ("promote_replica", {"region": "eu-west-1"}, "ResourceNotFoundException"),
-        ("configure_rotation", {"automatically_after_days": 30}, "InvalidParameter"),
-        ("configure_rotation", {"rotation_lambda_arn": day.FUNCTION}, "InvalidParameter"),
-        (
-            "configure_rotation",
-            {"automatically_after_days": 1, "schedule_expression": "rate(4 hours)"},
-            "InvalidParameter",
-        ),
-        (
-            "configure_rotation",
-            {"schedule_expression": "often", "rotation_lambda_arn": day.FUNCTION},
-            "InvalidParameter",
-        ),
-        (
-            "configure_rotation",
-            {"automatically_after_days": 0, "rotation_lambda_arn": day.FUNCTION},
-            "InvalidParameter",
-        ),
-        ("configure_rotation", {"automatically_after_days": 1, "rotation_lambda_arn": "rotate"}, "InvalidParameter"),
-    ],
-)
-async def test_bad_input_is_coded_before_any_change(
-    call: Session, tool: str, arguments: dict[str, Any], code: str
-) -> None:
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("replicate_secret", {"replicas": [{"region": "eu-mars-1"}]}, "RegionNotAllowed"),
+    ("replicate_secret", {"replicas": [{"region": "eu-west-1"}, {"region": "eu-mars-1"}]}, "RegionNotAllowed"),
+    ("replicate_secret", {"replicas": [{"region": "us-east-1"}]}, "InvalidParameter"),
+    ("replicate_secret", {"replicas": [{"region": "eu-west-1"}] * 2}, "InvalidParameter"),
+    ("replicate_secret", {"replicas": []}, "InvalidParameter"),
+    ("replicate_secret", {"replicas": [{"regoin": "eu-west-1"}]}, "InvalidParameter"),
+    ("remove_secret_replicas", {"regions": ["eu-west-1"]}, "InvalidParameter"),
+    ("remove_secret_replicas", {"regions": ["eu-mars-1"]}, "RegionNotAllowed"),
+    ("promote_replica", {}, "InvalidParameter"),
+    ("promote_replica", {"region": "eu-west-1"}, "ResourceNotFoundException"),
+    ("configure_rotation", {"automatically_after_days": 30}, "InvalidParameter"),
+    ("configure_rotation", {"rotation_lambda_arn": day.FUNCTION}, "InvalidParameter"),
+    (
+        "configure_rotation",
+        {"automatically_after_days": 1, "schedule_expression": "rate(4 hours)"},
+        "InvalidParameter",
+    ),
+    (
+        "configure_rotation",
+        {"schedule_expression": "often", "rotation_lambda_arn": day.FUNCTION},
+        "InvalidParameter",
+    ),
+    (
+        "configure_rotation",
+        {"automatically_after_days": 0, "rotation_lambda_arn": day.FUNCTION},
+        "InvalidParameter",
+    ),
+    ("configure_rotation", {"automatically_after_days": 1, "rotation_lambda_arn": "rotate"}, "InvalidParameter"),
+]
+
+
+async def test_bad_input_is_coded_before_any_change(call: Session) -> None:
     manager().create_secret(Name="set", SecretString="x")
     before = manager().describe_secret(SecretId="set")
-    answer = await call(tool, secret_id="set", **{**AT, **arguments})
-    assert answer.error_code == code, answer.content
+    for tool, arguments, code in BAD:
+        answer = await call(tool, secret_id="set", **{**AT, **arguments})
+        assert answer.error_code == code, (tool, arguments, answer.content)
     after = manager().describe_secret(SecretId="set")
     assert {**after, "ResponseMetadata": 0} == {**before, "ResponseMetadata": 0}
 

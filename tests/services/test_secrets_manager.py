@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from services._secrets import Generate
 from tests.conftest import Server, boto, running
 
+ONE_WIRE = pytest.mark.parametrize("wire", [("http", "auto")], ids=["http-auto"])
 PRODUCTION, STAGING = "111111111111", "222222222222"
 
 
@@ -262,6 +263,7 @@ async def test_no_tool_answers_for_an_arn_of_another_account_or_region(aws: str,
                     assert forced.error_code == "InvalidParameter"
 
 
+@ONE_WIRE
 async def test_an_arn_works_in_its_own_place_and_a_foreign_one_is_awss_to_decide(call: Any) -> None:
     made = await call("create_secret", name="app/db", secret_value="v", account="production", region="eu-west-1")
     here = await call("get_secret_value", secret_id=made["arn"], account="production", region="eu-west-1")
@@ -271,6 +273,7 @@ async def test_an_arn_works_in_its_own_place_and_a_foreign_one_is_awss_to_decide
     assert answer.error_code == "ResourceNotFoundException", "a resource policy might have let us in"
 
 
+@ONE_WIRE
 async def test_secrets_that_aws_services_own_are_found_by_their_names(call: Any) -> None:
     boto("secretsmanager", "staging").create_secret(Name="rds!db-1", SecretString="x")
     assert (await call("describe_secret", secret_id="rds!db-1", account="staging"))["name"] == "rds!db-1"
@@ -281,6 +284,7 @@ async def test_secrets_that_aws_services_own_are_found_by_their_names(call: Any)
     )
 
 
+@ONE_WIRE
 async def test_a_prefix_means_the_beginning_of_the_name_and_nothing_else(call: Any) -> None:
     for name in ("app/db", "App/db", "my/app", "app"):
         boto("secretsmanager", "staging").create_secret(Name=name, SecretString="x")
@@ -290,6 +294,7 @@ async def test_a_prefix_means_the_beginning_of_the_name_and_nothing_else(call: A
         assert (await call("list_secrets", name_prefix=prefix, account="staging")).error_code == "InvalidParameter"
 
 
+@ONE_WIRE
 async def test_a_change_of_description_or_key_alone_writes_no_version(call: Any) -> None:
     made = await call("create_secret", name="meta", secret_value="v", account="staging")
     for change in ({"description": "d"}, {"kms_key_id": "alias/k"}, {"description": "e", "kms_key_id": "alias/l"}):
@@ -301,6 +306,16 @@ async def test_a_change_of_description_or_key_alone_writes_no_version(call: Any)
     assert (await call("get_secret_value", secret_id="meta", account="staging"))["secret_value"] == "v"
 
 
+@ONE_WIRE
+async def test_no_tags_are_tags_too_when_a_secret_is_made(call: Any) -> None:
+    made = await call("create_secret", name="bare", secret_value="v", tags={}, description="", account="staging")
+    assert not made.is_error, made.content
+    many = {f"k{number}": "v" for number in range(51)}
+    for tool, name in (("create_secret", {"name": "x", "secret_value": "v"}), ("tag_secret", {"secret_id": "bare"})):
+        assert (await call(tool, tags=many, account="staging", **name)).error_code == "InvalidParameter"
+
+
+@ONE_WIRE
 async def test_values_that_are_nested_deep_fail_like_any_other(call: Any) -> None:
     await call("create_secret", name="deep", secret_value="[" * 60_000, account="staging")
     again = await call("create_secret", name="deep", secret_value="[" * 60_000, account="staging")
@@ -312,6 +327,7 @@ async def test_values_that_are_nested_deep_fail_like_any_other(call: Any) -> Non
     )
 
 
+@ONE_WIRE
 async def test_a_mask_tells_type_and_length_and_nothing_of_the_value(call: Any) -> None:
     held = '{"n": 1.10, "s": "hush-1", "o": {"k": "hush-2"}, "l": [1], "b": true, "z": null}'
     await call("create_secret", name="masked", secret_value=held, account="staging")
@@ -331,14 +347,12 @@ async def test_a_mask_tells_type_and_length_and_nothing_of_the_value(call: Any) 
     assert masked == {"type": "binary", "length": 2}
 
 
-@pytest.mark.parametrize(
-    "encoded", ["AP9=", "AP8", "A P8=", "AP8=\n", "AP-_", "ä", "", base64.b64encode(b"x" * 65_537).decode()]
-)
-async def test_bytes_come_in_the_one_base64_that_they_would_go_out_in(running_server: Server, encoded: str) -> None:
-    async with running_server.session() as call:
+@ONE_WIRE
+async def test_bytes_come_in_the_one_base64_that_they_would_go_out_in(call: Any) -> None:
+    for encoded in ["AP9=", "AP8", "A P8=", "AP8=\n", "AP-_", "ä", "", base64.b64encode(b"x" * 65_537).decode()]:
         answer = await call("create_secret", name="bytes", secret_binary=encoded, account="staging")
-        assert answer.error_code == "InvalidParameter"
-        assert (await call("list_secrets", account="staging"))["secrets"] == []
+        assert answer.error_code == "InvalidParameter", encoded[:9]
+    assert (await call("list_secrets", account="staging"))["secrets"] == []
 
 
 async def test_65536_bytes_of_binary_go_in_and_out(running_server: Server) -> None:
@@ -431,31 +445,29 @@ async def test_a_generated_value_is_escaped_as_json_needs_it(running_server: Ser
     assert {'"', "\\"} <= set(made)
 
 
-@pytest.mark.parametrize(
-    "rules",
-    [
-        {"length": 0},
-        {"length": 4097},
-        {"length": "8"},
-        {"surprise": True},
-        {
-            "exclude_lowercase": True, "exclude_uppercase": True, "exclude_numbers": True,
-            "exclude_characters": string.punctuation,
-        },
-        {"template": "{{generate}}"},
-        {"template": '{"a": "b"}'},
-        {"template": '{"a": {{generate}}}'},
-        {"template": '{"{{generate}}": "a"}'},
-        {"template": '{"a": {"x{{generate}}": "{{generate}}"}}'},
-        {"template": json.dumps(["{{generate}}"] * 51)},
-        {"template": "[" * 60_000 + "{{generate}}"},
-        {"template": json.dumps(["{{generate}}", "x" * 65_536])},
-    ],
-)  # fmt: skip
-async def test_what_cannot_be_generated_is_refused_before_any_change(
-    running_server: Server, rules: dict[str, Any]
-) -> None:
-    async with running_server.session() as call:
+UNMADE: list[dict[str, Any]] = [
+    {"length": 0},
+    {"length": 4097},
+    {"length": "8"},
+    {"surprise": True},
+    {
+        "exclude_lowercase": True, "exclude_uppercase": True, "exclude_numbers": True,
+        "exclude_characters": string.punctuation,
+    },
+    {"template": "{{generate}}"},
+    {"template": '{"a": "b"}'},
+    {"template": '{"a": {{generate}}}'},
+    {"template": '{"{{generate}}": "a"}'},
+    {"template": '{"a": {"x{{generate}}": "{{generate}}"}}'},
+    {"template": json.dumps(["{{generate}}"] * 51)},
+    {"template": "[" * 60_000 + "{{generate}}"},
+    {"template": json.dumps(["{{generate}}", "x" * 65_536])},
+]  # fmt: skip
+
+
+@ONE_WIRE
+async def test_what_cannot_be_generated_is_refused_before_any_change(call: Any) -> None:
+    for rules in UNMADE:
         answer = await call("create_secret", name="made", generate=rules, account="staging")
-        assert answer.error_code == "InvalidParameter"
-        assert (await call("list_secrets", account="staging"))["secrets"] == []
+        assert answer.error_code == "InvalidParameter", rules
+    assert (await call("list_secrets", account="staging"))["secrets"] == []

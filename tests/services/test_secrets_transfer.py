@@ -199,31 +199,32 @@ async def test_65536_bytes_are_copied_patched_and_compared_and_one_more_is_refus
 # --- comparing -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("one", "two", "expected"),
-    [
-        ('{"a": 1, "b": "x"}', '{"a": 2, "c": "x"}', {"different": ["a"], "added": ["b"], "missing": ["c"]}),
-        ('{"a": 1}', '{"a": "1"}', {"different_type": ["a"]}),
-        ('{"a": 1}', '{"a": 1.0}', {"different": ["a"]}),
-        ('{"a": {"b": 1}}', '{"a": {"b": true}}', {"different": ["a"]}),
-        ('{"a": 1e400}', '{"a": 1e401}', {"different": ["a"]}),
-        ('{"a": [1, 2]}', '{"a": [1]}', {"different": ["a"]}),
-        ('{"a": null}', '{"a": false}', {"different_type": ["a"]}),
-        ('{"a": 1}', '{ "a":1 }', {}),
-        ('{"a": "\\u00e9"}', '{"a": "é"}', {}),
-        ('{"a": 1, "a": 2}', '{"a": 2}', {"kind": "string"}),
-        ("[" * 60_000, '{"a": 2}', {"kind": "string"}),
-        ("plain", "other", {"kind": "string", "other_kind": "string"}),
-    ],
-)
-async def test_the_keys_that_differ_are_named(call: Session, one: str, two: str, expected: dict[str, Any]) -> None:
-    await call("create_secret", name="one", secret_value=one, **AT)
-    await call("create_secret", name="two", secret_value=two, **AT)
-    answer = await call("compare_secrets", secret_id="one", other_secret_id="two", **AT)
+PAIRS: list[tuple[str, str, dict[str, Any]]] = [
+    ('{"a": 1, "b": "x"}', '{"a": 2, "c": "x"}', {"different": ["a"], "added": ["b"], "missing": ["c"]}),
+    ('{"a": 1}', '{"a": "1"}', {"different_type": ["a"]}),
+    ('{"a": 1}', '{"a": 1.0}', {"different": ["a"]}),
+    ('{"a": {"b": 1}}', '{"a": {"b": true}}', {"different": ["a"]}),
+    ('{"a": 1e400}', '{"a": 1e401}', {"different": ["a"]}),
+    ('{"a": [1, 2]}', '{"a": [1]}', {"different": ["a"]}),
+    ('{"a": null}', '{"a": false}', {"different_type": ["a"]}),
+    ('{"a": 1}', '{ "a":1 }', {}),
+    ('{"a": "\\u00e9"}', '{"a": "é"}', {}),
+    ('{"a": 1, "a": 2}', '{"a": 2}', {"kind": "string"}),
+    ("[" * 60_000, '{"a": 2}', {"kind": "string"}),
+    ("plain", "other", {"kind": "string", "other_kind": "string"}),
+]
+
+
+async def test_the_keys_that_differ_are_named(call: Session) -> None:
     nothing = {"different": [], "added": [], "missing": [], "different_type": [], "kind": "json", "other_kind": "json"}
-    assert {name: answer[name] for name in nothing} == {**nothing, **expected}
-    assert answer["equal"] is False
-    assert answer["fingerprint"] != answer["other_fingerprint"]
+    for number, (one, two, expected) in enumerate(PAIRS):
+        await call("create_secret", name=f"one/{number}", secret_value=one, **AT)
+        await call("create_secret", name=f"two/{number}", secret_value=two, **AT)
+        pair = {"secret_id": f"one/{number}", "other_secret_id": f"two/{number}"}
+        answer = await call("compare_secrets", **pair, **AT)
+        assert {name: answer[name] for name in nothing} == {**nothing, **expected}, (one[:20], two[:20])
+        assert answer["equal"] is False
+        assert answer["fingerprint"] != answer["other_fingerprint"]
 
 
 async def test_a_text_and_a_binary_are_told_apart(call: Session) -> None:
@@ -450,6 +451,19 @@ async def test_a_copy_that_may_not_be_read_there_is_written_all_the_same(faulty:
     assert not copied.is_error, copied.content
     faults.clear()
     assert value("blind", "staging") == "production"
+
+
+async def test_a_value_that_was_read_is_taken_out_of_awss_error_as_if_it_had_been_submitted(
+    faulty: Session, faults: Standin
+) -> None:
+    boto("secretsmanager", "production").create_secret(Name="loud", SecretString='{"password": "hush-8d1f"}')
+    says = "rejected: hush-8d1f"
+    faults.fault("error", operation="CreateSecret", code="InvalidParameterException", message=says)
+    faults.fault("error", operation="PutSecretValue", code="InvalidParameterException", message=says)
+    for tool, more in (("copy_secret", {"to_name": "x"}), ("patch_secret", {"set": {"a": "b"}})):
+        answer = await faulty(tool, secret_id="loud", **more, **AT)
+        assert answer.error_code == "InvalidParameterException"
+        assert "hush" not in answer.text + json.dumps(answer.content)
 
 
 # --- the text that is edited ---------------------------------------------------------------------------------------
