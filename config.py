@@ -125,7 +125,10 @@ class Settings(BaseModel):
     require_human_confirm: Flag = Field(default=False, alias="REQUIRE_HUMAN_CONFIRM")
     call_deadline_seconds: float = Field(default=30, ge=1, le=600, alias="CALL_DEADLINE_SECONDS")
     max_concurrent_calls: int = Field(default=64, ge=1, le=1024, alias="MAX_CONCURRENT_CALLS")
-    max_concurrent_calls_per_identity: int = Field(default=8, ge=1, le=1024, alias="MAX_CONCURRENT_CALLS_PER_IDENTITY")
+    max_concurrent_calls_per_identity: int = Field(
+        default_factory=lambda known: min(8, known.get("max_concurrent_calls", 8)),
+        ge=1, le=1024, alias="MAX_CONCURRENT_CALLS_PER_IDENTITY",
+    )  # fmt: skip
     rate_limit_per_minute: int = Field(default=600, ge=1, le=1_000_000, alias="RATE_LIMIT_PER_MINUTE")
     reveal_limit_per_minute: int = Field(default=30, ge=1, le=1_000_000, alias="REVEAL_LIMIT_PER_MINUTE")
     role_session_seconds: int = Field(default=3600, ge=900, le=43_200, alias="ROLE_SESSION_SECONDS")

@@ -46,6 +46,12 @@ def test_what_kubernetes_says_of_a_service_called_account_is_no_account() -> Non
     assert Settings.from_environment(service).accounts == ()
 
 
+@pytest.mark.parametrize(("whole", "per_identity"), [("1", 1), ("8", 8), ("1024", 8)])
+def test_few_calls_at_once_are_few_per_identity_without_a_second_variable(whole: str, per_identity: int) -> None:
+    settings = Settings.from_environment({"MAX_CONCURRENT_CALLS": whole})
+    assert settings.max_concurrent_calls_per_identity == per_identity
+
+
 def test_hosts_and_origins_are_globs_with_or_without_a_port() -> None:
     settings = Settings.from_environment(
         {
