@@ -332,6 +332,11 @@ def load(overrides: Mapping[str, str] | None = None) -> Settings:
     return Settings.from_environment(os.environ)
 
 
+def shield_fastmcp() -> None:
+    """Keep fastmcp, not imported yet, from the current directory's `.env`: under stdio that is anybody's project."""
+    os.environ.setdefault("FASTMCP_ENV_FILE", os.devnull)
+
+
 def load_env_file(path: Path) -> None:
     """Put a file's variables into the environment where they are not set already.
 

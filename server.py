@@ -22,6 +22,7 @@ def __getattr__(name: str) -> Any:
     """Build the app when `server.mcp` is asked for, so that importing this module reads and touches nothing."""
     if name != "mcp":
         raise AttributeError(name)
+    config.shield_fastmcp()
     from assembly import build
 
     globals()["mcp"] = built = build(config.load()).mcp
@@ -156,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--audit-verify", metavar="FILE", help="show the lines of an audit file that touched the value on stdin"
     )
     chosen = parser.parse_args(arguments)
+    config.shield_fastmcp()
     try:
         if chosen.stdio:
             return serve_stdio(config.load())

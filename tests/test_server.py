@@ -90,6 +90,19 @@ def test_a_broken_configuration_is_told_before_anything_slow_is_imported(variabl
     assert (ended.returncode, ended.stdout, variable in ended.stderr) == (2, "", True)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_the_env_file_of_the_current_directory_is_nobodys(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("READ_ONLY=hush\nFASTMCP_LOG_LEVEL=hush\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = subprocess.run(
+            [sys.executable, str(ROOT / "server.py"), *arguments], cwd=tmp_path, capture_output=True, text=True,
+            env=clean_environment(MCP_AUTH_TOKEN=TOKEN, MCP_PORT=str(taken.getsockname()[1]), **aws_environment("http://127.0.0.1:9")),
+            check=False,
+        )  # fmt: skip
+    assert "hush" not in ended.stdout + ended.stderr
+    assert ended.returncode == (1 if arguments else 2), "AWS is out of reach, or the port is taken"
+
+
 @pytest.mark.parametrize("variable", ["MCP_PORT", "METRICS_PORT"])
 def test_a_port_that_is_taken_stops_the_start_with_one_line_and_nothing_else(variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -53,7 +53,7 @@ class Arguments:
                 even an unknown one's name, since a secret may stand where a name belongs.
         """
         try:
-            parsed = self._model.model_validate(dict(raw))
+            parsed = self._model.model_validate(self._plain(raw))
         except ValidationError as error:
             raise _invalid(error, self.names, self._known) from None
         values = {name: getattr(parsed, name) for name in self.names}
@@ -61,6 +61,15 @@ class Arguments:
             values[name] = Target(**{field: values.pop(prefix + field) for field in Target.model_fields})
         main = next((values[name] for name, prefix in self._targets.items() if not prefix), None)
         return {name: _beside(main, value) if name in self._targets else value for name, value in values.items()}
+
+    def _plain(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Read what generators of calls mean: null for what is left out, and 3.0, an integer to JSON Schema, for 3."""
+        fields = self._model.model_fields
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in raw.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
 
     def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return checked arguments under the names they have on the wire: a Target's fields apart."""

@@ -114,6 +114,17 @@ async def test_a_binary_secret_comes_as_base64(call: Any) -> None:
     assert base64.b64decode(answer["secret_value"]) == b"\x00\xff\x10"
 
 
+async def test_null_is_left_out_and_a_whole_number_may_have_a_point(running_server: Server) -> None:
+    async with running_server.session() as call:
+        for plain in ({"max_results": 3.0}, {"max_results": None, "include_planned_deletion": None, "account": None}):
+            assert not (await call("list_secrets", **plain)).is_error
+        assert (await call("tag_secret", secret_id="x", tags=None)).error_code == "InvalidParameter"
+        for wrong in (3.5, "3", True, 501.0):
+            answer = await call("list_secrets", max_results=wrong)
+            assert answer.error_code == "InvalidParameter"
+            assert answer.text.startswith("InvalidParameter (us-east-1): max_results: is ")
+
+
 async def test_a_list_says_where_it_was_cut_and_continues_there(running_server: Server) -> None:
     manager = boto("secretsmanager", "production")
     for number in range(130):
