@@ -441,6 +441,10 @@ SAMPLES: dict[str, Any] = {
     "key": "k",
     "zone_id": "Z0123456789ABCDEFGHIJ",
     "hosted_zone_id": "Z0123456789ABCDEFGHIJ",
+    "change_id": "C0123456789ABCDEFGHIJ",
+    "record_name": "www.example.com",
+    "record_type": "A",
+    "name": "www.example.com",
 }
 # Of these AWS is asked by HEAD, whose answer has no body that could be cut.
 BODILESS = {"head_object", "presign_object"}
