@@ -86,7 +86,7 @@ def serve_demo() -> int:
         policy = Policy(settings, seeding)
         seeder = Caller("demo-seed")
 
-        def client(account: str, service: str) -> Any:
+        def client(account: str | None, service: str) -> Any:
             return seeding.client(policy.decide(seeder, Target(account=account)), service, seeder)
 
         demo.seed(client, settings.toolsets)

@@ -7,11 +7,13 @@ import logging
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from runtime import demo_data as data
+from runtime import demo_trail
 
-Client = Callable[[str, str], Any]
+Client = Callable[[str | None, str], Any]
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ def start() -> DemoAWS:
         ConfigurationError: moto, which only the demo needs, is not installed.
     """
     try:
+        from moto.cloudtrail.responses import CloudTrailResponse
         from moto.server import ThreadedMotoServer
     except ImportError:
         from errors import ConfigurationError
 
         raise ConfigurationError("--demo: needs the packages of requirements-demo.txt (`make demo`)") from None
+    CloudTrailResponse.lookup_events = _lookup_events  # type: ignore[attr-defined]  # moto has none
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -67,9 +71,10 @@ def seed(client: Client, toolsets: Collection[str]) -> None:
     """Fill the accounts with what these toolsets can show; EC2's part alone takes as long as everything else.
 
     Args:
-        client: Returns a boto3 client for an account's name and a service.
+        client: Returns a boto3 client for an account's name, or None for the server's own, and a service.
         toolsets: TOOLSETS.
     """
+    _organization(client(None, "organizations"))
     for account in data.ACCOUNTS:
         _secrets(client(account, "secretsmanager"), data.SECRETS[account])
         for service, fill in (("route53", _zones), ("s3", _buckets), ("ec2", _instances), ("iam", _roles)):
@@ -101,6 +106,25 @@ Try in another terminal, or ask your client for the same:
 
 Below, the audit trail: a line for each call. Ctrl-C ends the demo.
 """
+
+
+def _lookup_events(response: Any) -> str:
+    asked = json.loads(response.body or "{}")
+    return json.dumps(demo_trail.lookup_events(response.current_account, response.region, asked))
+
+
+def _organization(organizations: Any) -> None:
+    """The three accounts, and one more that the server is not configured for."""
+    from moto.organizations import utils as ids
+
+    organizations.create_organization(FeatureSet="ALL")
+    root = organizations.list_roots()["Roots"][0]["Id"]
+    workloads = organizations.create_organizational_unit(ParentId=root, Name="Workloads")["OrganizationalUnit"]["Id"]
+    for name, number in {**data.ACCOUNTS, "data-lake": "444444444444"}.items():
+        ids.make_random_account_id = partial(str, number)
+        email, tags = f"{name}@example.com", [{"Key": "Environment", "Value": name}]
+        organizations.create_account(AccountName=name, Email=email, Tags=tags)
+        organizations.move_account(AccountId=number, SourceParentId=root, DestinationParentId=workloads)
 
 
 def _secrets(manager: Any, secrets: tuple[data.DemoSecret, ...]) -> None:

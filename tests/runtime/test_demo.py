@@ -57,6 +57,22 @@ async def test_it_holds_a_dozen_secrets_with_tags_versions_and_a_pending_deletio
         assert Answer(await client.call_tool("list_secret_versions", arguments))["count"] == 2
 
 
+async def test_its_organization_has_the_accounts_and_one_that_is_not_configured(demo: Process) -> None:
+    async with Client(configuration(demo)) as client:
+        found = Answer(await client.call_tool("discover_accounts", {}))["accounts"]
+    configured = {account.get("configured_as"): account["path"] for account in found}
+    assert {*demo_data.ACCOUNTS, None} == set(configured)
+    assert configured["production"] == "/Root/Workloads"
+
+
+@pytest.mark.parametrize("arguments", [{}, {"resource_name": SHARED}, {"event_name": "GetSecretValue"}])
+async def test_its_trail_says_who_read_a_secret(demo: Process, arguments: dict[str, str]) -> None:
+    async with Client(configuration(demo)) as client:
+        events = Answer(await client.call_tool("lookup_events", {"account": "staging", **arguments}))["events"]
+    assert len(events) >= 3
+    assert ":222222222222:" in events[0]["principal_arn"]
+
+
 async def test_its_prompts_ask_for_plain_words(demo: Process) -> None:
     async with Client(configuration(demo)) as client:
         prompts = await client.list_prompts()
