@@ -1,4 +1,4 @@
-"""The embedded AWS's CloudTrail: moto answers no LookupEvents, so a made-up history stands in, alike in each account."""
+"""The embedded AWS's CloudTrail: moto answers no LookupEvents, so a made-up history does, alike in each account."""
 
 from __future__ import annotations
 
