@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from runtime import demo_data as data
-from runtime import demo_trail
+from runtime import demo_route53, demo_trail
 
 Client = Callable[[str | None, str], Any]
 
@@ -43,6 +43,7 @@ def start() -> DemoAWS:
         raise ConfigurationError("--demo: needs the packages of requirements-demo.txt (`make demo`)") from None
     CloudTrailResponse.lookup_events = _lookup_events  # type: ignore[attr-defined]  # moto has none
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    demo_route53.complete()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -142,24 +143,35 @@ def _value(version: str | bytes) -> dict[str, str | bytes]:
     return {"SecretString": version} if isinstance(version, str) else {"SecretBinary": version}
 
 
+def _health_checks(route53: Any, account: str) -> dict[str, str]:
+    """Make an account's health checks and return their ids by name."""
+    ids = {}
+    for name, (host, path) in data.HEALTH_CHECKS[account].items():
+        config = {"Type": "HTTPS", "FullyQualifiedDomainName": host, "Port": 443, "ResourcePath": path}
+        made = route53.create_health_check(CallerReference=f"demo-{name}", HealthCheckConfig=config)
+        ids[name] = made["HealthCheck"]["Id"]
+        tags = [{"Key": "Name", "Value": name}]
+        route53.change_tags_for_resource(ResourceType="healthcheck", ResourceId=ids[name], AddTags=tags)
+    return ids
+
+
 def _zones(route53: Any, account: str) -> None:
+    health_checks = _health_checks(route53, account)
     for name, (private, records) in data.ZONES[account].items():
         config = {"Comment": "demo", "PrivateZone": private}
-        vpc = {"VPC": {"VPCRegion": data.REGION, "VPCId": "vpc-demo"}} if private else {}
+        vpc = {"VPC": {"VPCRegion": data.REGION, "VPCId": data.VPC}} if private else {}
         zone = route53.create_hosted_zone(Name=name, CallerReference=f"demo-{name}", HostedZoneConfig=config, **vpc)
-        changes = [
-            {
-                "Action": "UPSERT",
-                "ResourceRecordSet": {
-                    "Name": n,
-                    "Type": t,
-                    "TTL": ttl,
-                    "ResourceRecords": [{"Value": v} for v in values],
-                },
-            }
-            for n, t, ttl, values in records
-        ]
+        changes = [{"Action": "UPSERT", "ResourceRecordSet": _record(record, health_checks)} for record in records]
         route53.change_resource_record_sets(HostedZoneId=zone["HostedZone"]["Id"], ChangeBatch={"Changes": changes})
+
+
+def _record(record: data.DemoRecord, health_checks: dict[str, str]) -> dict[str, Any]:
+    content: dict[str, Any] = {"Name": record.name, "Type": record.type, **record.more}
+    if record.values:
+        content |= {"TTL": record.ttl, "ResourceRecords": [{"Value": value} for value in record.values]}
+    if "HealthCheckId" in content:
+        content["HealthCheckId"] = health_checks[content["HealthCheckId"]]
+    return content
 
 
 def _buckets(s3: Any, account: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 REGION = "us-east-1"
 ACCOUNTS = {"production": "111111111111", "staging": "222222222222", "development": "333333333333"}
@@ -57,24 +58,87 @@ SECRETS: dict[str, tuple[DemoSecret, ...]] = {
     ),
 }
 
-# Zone -> (private, [(name, type, ttl, values)])
-ZONES: dict[str, dict[str, tuple[bool, list[tuple[str, str, int, list[str]]]]]] = {
+
+@dataclass(frozen=True)
+class DemoRecord:
+    """A record set; `more` is what routes it, in AWS's words, a health check by its name."""
+
+    name: str
+    type: str
+    ttl: int = 300
+    values: tuple[str, ...] = ()
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+NAME_SERVERS = (  # moto gives every zone these
+    "ns-2048.awsdns-64.com.", "ns-2049.awsdns-65.net.", "ns-2050.awsdns-66.org.", "ns-2051.awsdns-67.co.uk.",
+)  # fmt: skip
+VPC = "vpc-0de30de30de30de30"
+_ALIAS = {
+    "HostedZoneId": "Z35SXDOTRQ7X7K",
+    "DNSName": "dualstack.shop-1234567890.us-east-1.elb.amazonaws.com.",
+    "EvaluateTargetHealth": True,
+}
+
+# Health check -> (host, path)
+HEALTH_CHECKS: dict[str, dict[str, tuple[str, str]]] = {
+    "production": {
+        "api-blue": ("blue.example.com", "/health"),
+        "api-green": ("green.example.com", "/health"),
+        "pay-primary": ("pay-1.example.com", "/health"),
+    },
+    "staging": {"staging-web": ("web.staging.example.com", "/")},
+    "development": {},
+}
+# Host -> what most checkers say of it now; of the others they say what happened last week.
+FAILING = {"pay-1.example.com": "Failure: Resolved IP: 192.0.2.41. The connection timed out"}
+LAST_WEEK = "Failure: HTTP Status Code 503, Service Unavailable"
+
+
+def _weighted(identifier: str, weight: int, *values: str, check: str) -> DemoRecord:
+    routing = {"SetIdentifier": identifier, "Weight": weight, "HealthCheckId": check}
+    return DemoRecord("api.example.com.", "A", 60, values, routing)
+
+
+# Zone -> (private, records)
+ZONES: dict[str, dict[str, tuple[bool, list[DemoRecord]]]] = {
     "production": {
         "example.com.": (
             False,
             [
-                ("example.com.", "A", 300, ["192.0.2.10"]),
-                ("example.com.", "MX", 3600, ["10 mail.example.com."]),
-                ("example.com.", "TXT", 3600, ['"v=spf1 include:mail.example.com -all"']),
-                ("www.example.com.", "CNAME", 300, ["example.com."]),
-                ("api.example.com.", "A", 60, ["192.0.2.20", "192.0.2.21"]),
+                DemoRecord("example.com.", "A", more={"AliasTarget": _ALIAS}),
+                DemoRecord("example.com.", "MX", 3600, ("10 mail.example.com.",)),
+                DemoRecord("example.com.", "TXT", 3600, ('"v=spf1 include:mail.example.com -all"',)),
+                DemoRecord("example.com.", "CAA", 3600, ('0 issue "ca.example.net"',)),
+                DemoRecord("www.example.com.", "CNAME", 300, ("example.com.",)),
+                DemoRecord("*.apps.example.com.", "A", 300, ("192.0.2.30",)),
+                _weighted("blue", 90, "192.0.2.20", "192.0.2.21", check="api-blue"),
+                _weighted("green", 10, "192.0.2.22", check="api-green"),
+                DemoRecord(
+                    "pay.example.com.", "A", 60, ("192.0.2.41",),
+                    {"SetIdentifier": "primary", "Failover": "PRIMARY", "HealthCheckId": "pay-primary"},
+                ),
+                DemoRecord(
+                    "pay.example.com.", "A", 60, ("192.0.2.42",),
+                    {"SetIdentifier": "secondary", "Failover": "SECONDARY"},
+                ),
+                DemoRecord("staging.example.com.", "NS", 3600, NAME_SERVERS),
+                DemoRecord("partner.example.com.", "NS", 3600, ("ns1.example.net.", "ns2.example.net.")),
             ],
         ),
-        "internal.example.com.": (True, [("db.internal.example.com.", "A", 60, ["10.0.1.15"])]),
+        "internal.example.com.": (True, [DemoRecord("db.internal.example.com.", "A", 60, ("10.0.1.15",))]),
     },
-    "staging": {"staging.example.com.": (False, [("staging.example.com.", "A", 300, ["198.51.100.10"])])},
+    "staging": {
+        "staging.example.com.": (
+            False,
+            [
+                DemoRecord("staging.example.com.", "A", 300, ("198.51.100.10",)),
+                DemoRecord("web.staging.example.com.", "A", 60, ("198.51.100.11",)),
+            ],
+        )
+    },
     "development": {},
-}
+}  # fmt: skip
 
 # Bucket -> (versioned, {key: body})
 BUCKETS: dict[str, dict[str, tuple[bool, dict[str, bytes]]]] = {

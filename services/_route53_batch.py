@@ -27,7 +27,9 @@ def check_against_zone(zone: str, changes: Sequence[Change]) -> None:
                 number,
                 change,
                 f"it lies outside the zone {zone}",
-                f"Give the whole name, such as {change.name}{zone}; find_zone_owner tells which zone holds a name.",
+                f"Give the whole name: {change.name}{zone}."
+                if change.name.count(".") == 1
+                else "find_zone_owner tells which zone holds a name.",
             )
         if at_apex and change.type == "CNAME" and change.action != "DELETE":
             raise refusal(number, change, "a zone's apex takes no CNAME", "Use an alias of type A or AAAA.")
@@ -188,7 +190,7 @@ def summary_of(before: Records, after: Records, changes: Iterable[Change], *, fo
         elif was is not None and now is None:
             done["delete"].append(label(was))
         elif was is not None and now is not None:
-            done["leave as it is" if alike(was, now) else "overwrite"].append(label(now))
+            done["leave as it is" if alike(was, now) else "overwrite"].append(f"{label(now)}{_differing(was, now)}")
     tenses = {"create": "created", "overwrite": "overwrote", "delete": "deleted", "leave as it is": "left as it was"}
     parts = [f"{verb if foreseen else tenses[verb]} {_some(names)}" for verb, names in done.items() if names]
     text = "; ".join(parts) or "nothing is there, before or after"
@@ -205,6 +207,16 @@ def _change(action: str, record: RecordSet) -> Change:
 
 def _identifier(record: RecordSet) -> str:
     return record.set_identifier or ""
+
+
+def _differing(was: RecordSet, now: RecordSet) -> str:
+    """Name the members that an overwrite changes: one that was left out of an UPSERT is gone."""
+    names = [
+        name
+        for name in RecordSet.model_fields
+        if not alike(was.model_copy(update={name: getattr(now, name)}), was)
+    ]  # fmt: skip
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _some(names: Sequence[str]) -> str:

@@ -125,8 +125,8 @@ class Route53ChangesService(AWSServiceBase):
         """Change record sets, all of the batch or nothing; answers them before and after, and `undo`, the changes back.
 
         Args:
-            changes: A DELETE needs name, type and set_identifier; what else it says must be what is there.
-                DELETE, then CREATE of one record set overwrites only what you saw
+            changes: An UPSERT replaces the whole record set. A DELETE needs name, type and set_identifier; what else
+                it says must be what is there. DELETE, then CREATE of one record set overwrites only what you saw
         """
         work = _Work.on(self.client(target), hosted_zone_id, changes)
         if dry_run:

@@ -140,8 +140,8 @@ def _verdict(name: str, zones: Sequence[HoldingZone], *, unknown: int) -> str:
         )
     elif public:
         parts.append(f"Public DNS: zone {public[0].zone_name} ({public[0].hosted_zone_id}) in {_places(public)}.")
-    if public and public[0].delegated is not None:
-        away = public[0].delegated
+        parts += _from_above(public[0], zones)
+    if public and (away := public[0].delegated) is not None:
         parts.append(f"But it delegates {away.name} to {', '.join(away.name_servers)}, a zone that was not found.")
     if private:
         parts.append(f"Inside its VPCs: private zone {private[0].zone_name}, in {_places(private)}.")
@@ -151,6 +151,26 @@ def _verdict(name: str, zones: Sequence[HoldingZone], *, unknown: int) -> str:
     if unknown:
         parts.append(f"{unknown} account(s) could not be asked (failures): one of them may hold a longer zone.")
     return " ".join(parts)
+
+
+def _from_above(owner: HoldingZone, zones: Sequence[HoldingZone]) -> list[str]:
+    """Say whether the zone above, where it is ours too, sends its questions to this one."""
+    above = [zone for zone in zones if not zone.owner and not zone.private_zone]
+    if not above:
+        return []
+    parent = max(above, key=lambda zone: len(zone.zone_name))
+    who, away = f"{parent.zone_name} in {_places([parent])}", parent.delegated
+    if away is None:
+        return [f"But {who} does not delegate {owner.zone_name}: nobody asks this zone."]
+    if away.name != owner.zone_name:
+        return []
+    if _bare(away.name_servers) == _bare(owner.name_servers):
+        return [f"{who} delegates to it."]
+    return [f"But {who} delegates {away.name} to {', '.join(away.name_servers)}: nobody asks this zone."]
+
+
+def _bare(name_servers: Sequence[str]) -> set[str]:
+    return {name.lower().rstrip(".") for name in name_servers}
 
 
 def _places(zones: Sequence[HoldingZone]) -> str:

@@ -92,8 +92,40 @@ def test_it_says_that_it_is_no_aws_and_how_to_call_it(demo: Process) -> None:
     assert "WARNING" not in demo.printed
 
 
-async def test_with_every_toolset_there_are_zones_buckets_instances_and_roles_too() -> None:
-    with server_process("--demo", TOOLSETS="all", MCP_AUTH_TOKEN=TOKEN) as demo:
-        async with Client(f"{demo.url}/mcp", auth=TOKEN) as client:
-            for tool in ("list_hosted_zones", "list_buckets", "describe_instances", "list_roles"):
-                assert Answer(await client.call_tool(tool, {"account": "production"}))["count"] >= 2, tool
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Process]:
+    """The demo with every toolset."""
+    with server_process("--demo", TOOLSETS="all", MCP_AUTH_TOKEN=TOKEN) as running:
+        yield running
+
+
+async def test_with_every_toolset_there_are_zones_buckets_instances_and_roles_too(whole: Process) -> None:
+    async with Client(f"{whole.url}/mcp", auth=TOKEN) as client:
+        for tool in ("list_hosted_zones", "list_buckets", "describe_instances", "list_roles"):
+            assert Answer(await client.call_tool(tool, {"account": "production"}))["count"] >= 2, tool
+
+
+async def test_it_shows_each_route53_tool_something_worth_looking_at(whole: Process) -> None:
+    async with Client(f"{whole.url}/mcp", auth=TOKEN) as client:
+
+        async def call(tool: str, **arguments: object) -> Answer:
+            return Answer(await client.call_tool(tool, {"account": "production", **arguments}))
+
+        zones = {zone["name"]: zone for zone in (await call("list_hosted_zones"))["hosted_zones"]}
+        assert [zone["private_zone"] for zone in zones.values()] == [False, True]
+        zone = {"hosted_zone_id": zones["example.com."]["id"]}
+        records = (await call("list_resource_record_sets", **zone))["resource_record_sets"]
+        for routed in ("alias_target", "weight", "failover", "health_check_id"):
+            assert any(routed in record for record in records), routed
+        checks = (await call("list_health_checks"))["health_checks"]
+        assert {check["status"]["status"] for check in checks} == {"Healthy", "Unhealthy"}
+        assert all(check["name"] and check["status"]["last_failure"] for check in checks)
+        asked = {"record_name": "api.example.com", "record_type": "A", **zone}
+        assert (await call("test_dns_answer", **asked))["record_data"] == ["192.0.2.20", "192.0.2.21"]
+        owner = await call("find_zone_owner", name="web.staging.example.com")
+        assert "in production (111111111111) delegates to it." in owner["verdict"]
+        swap = {"action": "UPSERT", "name": "www.example.com", "type": "CNAME", "ttl": 60}
+        done = await call("change_resource_record_sets", changes=[{**swap, "resource_records": ["x."]}], **zone)
+        assert (await call("get_change", change_id=done["change_id"], wait=True))["status"] == "INSYNC"
+        undone = await call("change_resource_record_sets", changes=done["undo"], **zone)
+        assert undone["after"] == done["before"]

@@ -165,7 +165,12 @@ async def test_the_owner_of_a_name_is_the_longest_zone_of_all_accounts(call: Ses
         (private, "staging", True),
         (outer, "production", False),
     ]
-    assert "staging.example.com." in owners["verdict"]
+    assert "production (111111111111) does not delegate staging.example.com.: nobody asks" in owners["verdict"]
+    servers = owners["zones"][0]["name_servers"]
+    delegation = {"Name": "staging.example.com", "Type": "NS", "TTL": 60}
+    seed(outer, {**delegation, "ResourceRecords": [{"Value": f"{server}."} for server in servers]})
+    verdict = (await call("find_zone_owner", name="www.staging.example.com"))["verdict"]
+    assert "example.com. in production (111111111111) delegates to it." in verdict
     assert owners["zones"][0]["account_id"] == "222222222222"
     assert (owners["asked"], owners["failures"]) == (2, [])
     nobody = await call("find_zone_owner", name="example.org")

@@ -55,7 +55,8 @@ async def test_a_batch_answers_before_and_after_and_its_undo_undoes_it(call: Ses
     done = await submit(call, zone, *batch, comment="moved")
     assert done["change_id"]
     assert done["summary"] == (
-        "Created new.example.com. TXT; overwrote api.example.com. A; deleted old.example.com. A."
+        "Created new.example.com. TXT; overwrote api.example.com. A (ttl, resource_records); "
+        "deleted old.example.com. A."
     )  # fmt: skip
     assert (done["before"], done["after"]) == (foreseen["before"], foreseen["after"])
     assert [row["name"] for row in done["before"]] == ["api.example.com.", "old.example.com."]
