@@ -144,7 +144,7 @@ def filled(schema: Mapping[str, Any], canary: Canaries, *, optional: bool = True
 
 def secret_places(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Where in a tool's arguments the types say that a secret stands."""
-    if schema.get("format") == "password":
+    if schema.get("writeOnly"):
         yield path
     for name, part in schema.get("properties", {}).items():
         yield from secret_places(part, f"{path}.{name}" if path else name)

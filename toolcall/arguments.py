@@ -52,6 +52,10 @@ class Arguments:
             InvalidParameter: an argument is unknown, missing or of the wrong form. Names it, never its value; and not
                 even an unknown one's name, since a secret may stand where a name belongs.
         """
+        for name, value in raw.items():
+            if not _is_unicode([name, value]):
+                place = f"{name}:" if name in self.names else "An argument"
+                raise InvalidParameter(f"{place} is not valid Unicode.", next_step="Correct it and call again.")
         try:
             parsed = self._model.model_validate(self._plain(raw))
         except ValidationError as error:
@@ -92,6 +96,18 @@ def _beside(main: Target | None, target: Target) -> Target:
     given = {name: value for name, value in target if value is not None}
     inherited = {"region": main.region} if set(given) - {"region"} else dict(main)
     return Target(**{**inherited, **given})
+
+
+def _is_unicode(value: Any) -> bool:
+    """Tell whether all text in JSON can be sent on. JSON can hold half of a surrogate pair; UTF-8, so AWS, cannot."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    elif isinstance(value, dict):
+        return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(_is_unicode, value))
 
 
 def _target_prefix(hint: Any) -> str | None:

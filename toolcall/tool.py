@@ -279,6 +279,6 @@ def _secrets_in(value: Any) -> Iterator[str]:
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):
         yield from _secrets_in(dict(value))
-    elif isinstance(value, dict):
-        for item in value.values():
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _secrets_in(item)

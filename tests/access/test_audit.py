@@ -337,6 +337,42 @@ async def test_a_value_where_a_name_belongs_reaches_no_line(
     assert trail.last()["outcome"] == "refused"
 
 
+MODERN: dict[str, Any] = {
+    "protocolVersion": "2026-07-28",
+    "clientCapabilities": {},
+    "clientInfo": {"name": "raw", "version": "1"},
+}
+HALF = PIN + "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("update_secret", {**DB, "secret_value": HALF}), ("patch_secret", {**DB, "set": {"a": HALF}}),
+        ("tag_secret", {**DB, "tags": {HALF: "x"}}), ("put_object", {"bucket": "box", "key": "k", "body": HALF}),
+        ("describe_secret", {"secret_id": "app/db", "region": HALF}), ("describe_secret", {**DB, HALF: "x"}),
+        ("update_secret", {**DB, "generate": {"template": HALF}}), ("untag_secret", {**DB, "tag_keys": ["x", HALF]}),
+    ],
+)  # fmt: skip
+async def test_half_a_surrogate_pair_is_refused_and_recorded(
+    server: Server, trail: Trail, standin: Standin, tool: str, arguments: dict[str, Any]
+) -> None:
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in MODERN.items()}
+    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    headers = {
+        "authorization": f"Bearer {TOKEN}", "content-type": "application/json", "mcp-name": tool,
+        "accept": "application/json, text/event-stream", "mcp-method": "tools/call",
+        "mcp-protocol-version": MODERN["protocolVersion"],
+    }  # fmt: skip
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+    async with server.http() as http:
+        answer = (await http.post("/mcp", content=body, headers=headers)).json()["result"]["structuredContent"]
+    assert (answer["error_code"], standin.calls()) == ("InvalidParameter", [])
+    assert "is not valid Unicode" in answer["message"]
+    assert PIN not in trail.text + json.dumps(answer)
+    assert (trail.last()["tool"], trail.last()["rule"]) == (tool, "InvalidParameter")
+
+
 # --- refusals -----------------------------------------------------------------------------------------------------
 
 REFUSALS: list[tuple[str, str, dict[str, Any], str]] = [
