@@ -101,7 +101,7 @@ def readme(text: str) -> str:
     bodies = {
         "clients": client_configurations(),
         "tools": f"{tool_tables(*DEFAULT_TOOLSETS)}\n\n{other_toolsets()}",
-        "policy": f"```json\n{target_policy('secrets')}\n```",
+        "policy": f"```json\n{target_policy(*DEFAULT_TOOLSETS)}\n```",
     }
     for marker, body in bodies.items():
         begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
