@@ -25,9 +25,11 @@ from services._policies import Policy, open_to_everyone
 from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, read, versions_of
 from services.base import READ, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
-from toolcall.fanout import MOST_AT_ONCE, TargetFailure, gather
+from toolcall.fanout import TargetFailure, gather
 
 _MOST_PER_REGION = 500
+# AWS takes 50 GetResourcePolicy a second in a region from everybody together, and raises that for nobody.
+_AT_ONCE_PER_REGION = 3
 _NAMED_UNCHECKED = 10
 _PROGRESS_EVERY = 20
 _ALL = "all"
@@ -163,7 +165,7 @@ class _Look:
         self._key, self._values = secrets.token_bytes(32), defaultdict[str, list[tuple[str, str]]](list)
         self._refused = defaultdict[tuple[str, str, str], list[tuple[str, str]]](list)
         self._found: list[Finding] = []
-        self._lock, self._pool = threading.Lock(), ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="audit")
+        self._lock = threading.Lock()
         self.seen, self.truncated, self._over = 0, False, False
 
     def __enter__(self) -> _Look:
@@ -172,18 +174,26 @@ class _Look:
     def __exit__(self, *_: object) -> None:
         with self._lock:  # a look that comes later reports to nobody
             self._over = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def region(self, client: Any, region: str, name_prefix: str | None) -> None:
         """Look at one region's secrets, several at once, as far as time allows."""
         request: dict[str, Any] = {"IncludePlannedDeletion": True}
         if name_prefix:
             request["Filters"] = [{"Key": "name", "Values": [name_prefix]}]
+        pool = ThreadPoolExecutor(_AT_ONCE_PER_REGION, thread_name_prefix="audit")
+        try:
+            self._look_at(client.get_paginator("list_secrets").paginate(**request), client, region, name_prefix, pool)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _look_at(
+        self, pages: Iterable[Any], client: Any, region: str, name_prefix: str | None, pool: ThreadPoolExecutor
+    ) -> None:
         looked_at = 0
-        for page in client.get_paginator("list_secrets").paginate(**request):
+        for page in pages:
             rows = [row for row in page["SecretList"] if row["Name"].startswith(name_prefix or "")]
             looks = [
-                self._pool.submit(copy_context().run, self._secret, client, region, row)
+                pool.submit(copy_context().run, self._secret, client, region, row)
                 for row in rows[: _MOST_PER_REGION - looked_at]
             ]
             looked_at += len(looks)

@@ -99,7 +99,7 @@ async def test_each_kind_of_trouble_is_found_with_what_to_do(
     secretsmanager_backends["111111111111"]["us-east-1"].secrets["drifting"].replicas[0].config["Status"] = "Detached"
     for name, principal, condition in (
         ("public", "*", None),
-        ("conditional", "*", {"StringLike": {"aws:PrincipalArn": "*"}}),
+        ("conditional", "*", {"StringEquals": {"aws:PrincipalOrgID": "o-1234567890"}}),
         ("foreign", {"AWS": ["arn:aws:iam::999999999999:role/x", "111111111111"]}, None),
         ("own", {"AWS": "arn:aws:iam::111111111111:root"}, None),
     ):

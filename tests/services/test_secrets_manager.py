@@ -296,11 +296,23 @@ async def test_secrets_that_aws_services_own_are_found_by_their_names(call: Any)
 
 
 @ONE_WIRE
-async def test_a_prefix_means_the_beginning_of_the_name_and_nothing_else(call: Any) -> None:
+async def test_a_prefix_means_the_beginning_of_the_name_and_nothing_else(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.secretsmanager import models
+
     for name in ("app/db", "App/db", "my/app", "app"):
         boto("secretsmanager", "staging").create_secret(Name=name, SecretString="x")
-    listed = await call("list_secrets", name_prefix="app", account="staging")
-    assert sorted(row["name"] for row in listed["secrets"]) == ["app", "app/db"]
+    wider = {**models._filter_functions, "name": lambda secret, names: names[0] in secret.name.lower()}
+    for filters in (models._filter_functions, wider):
+        monkeypatch.setattr(models, "_filter_functions", filters)
+        for size in (1, 100):
+            names, token = list[str](), {}
+            while token is not None:
+                page = await call("list_secrets", name_prefix="app", max_results=size, account="staging", **token)
+                names += [row["name"] for row in page["secrets"]]
+                token = {"next_token": page["next_token"]} if page["truncated"] else None
+            assert sorted(names) == ["app", "app/db"]
     for prefix in ("!app", "a b", "ä", ""):
         assert (await call("list_secrets", name_prefix=prefix, account="staging")).error_code == "InvalidParameter"
 
