@@ -98,6 +98,7 @@ def samples(aws: str) -> dict[str, Any]:
 MORE: dict[str, list[dict[str, Any]]] = {
     "describe_instance": [{"console_output": True}],
     "audit_secrets": [{"compare_values": True}],
+    "find_zone_owner": [{"name": "www.example.com"}],
     "compare_secrets": [{"other_secret_id": "app/other"}],
     "explain_denial": [
         {"encoded_message": "x"},
