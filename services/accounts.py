@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextvars
 import json
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from access.identity import Identity
 from access.policy import identity_of
 from config import Account
-from errors import InvalidParameter
+from errors import InvalidParameter, is_denial, translate
 from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
 from toolcall.call import Call
 from toolcall.desk import Desk
@@ -29,7 +30,12 @@ Moment = Annotated[AwareDatetime, Field(strict=False)]  # a string on the wire
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 # A wire argument and the attribute it looks up; AWS takes one per request.
 _NUMBERS_SECONDS, _ASK_AGAIN_SECONDS = 3.0, 60.0
-_LOOKUPS = {"resource_name": "ResourceName", "event_name": "EventName", "username": "Username"}
+# The first of them that is given is looked up; the rest are held against what comes back.
+_LOOKUPS = {
+    "access_key_id": "AccessKeyId", "event_name": "EventName", "resource_name": "ResourceName", "username": "Username",
+}  # fmt: skip
+_MOST_PAGES = 10  # AWS takes two lookups a second, of an account and region
+_NAMES = re.compile("(id|name|arn)$", re.IGNORECASE)
 
 
 class ConfiguredAccount(AWSModel):
@@ -64,12 +70,14 @@ class DiscoveredAccount(AWSModel):
     id: str
     name: str
     email: str | None = None
-    status: str
+    state: str = Field(description="ACTIVE, SUSPENDED, ...")
     path: str | None = None
     tags: Tags | None = None
     configured_as: str | None = None
+    also_configured_as: list[str] | None = None
     reachable: bool | None = None
     reason: str | None = None
+    unknown: dict[str, str] | None = Field(default=None, description="What AWS would not tell, and why")
 
 
 class DiscoveredAccounts(Page):
@@ -91,7 +99,9 @@ class Event(AWSModel):
     region: str | None = None
     read_only: bool | None = None
     error_code: str | None = None
-    resources: list[str] = []
+    access_key_id: str | None = None
+    user_agent: str | None = None
+    resources: list[str] = Field(default=[], description="As recorded, or as the request named them")
 
 
 class Events(Page):
@@ -99,9 +109,7 @@ class Events(Page):
     count: int
 
 
-def _looks_up_one(arguments: Mapping[str, Any]) -> None:
-    if sum(arguments[name] is not None for name in _LOOKUPS) > 1:
-        raise InvalidParameter(f"Give one of {', '.join(_LOOKUPS)}: AWS looks up by one attribute.")
+def _ends_after_it_starts(arguments: Mapping[str, Any]) -> None:
     start, end = arguments["start_time"], arguments["end_time"]
     if start is not None and end is not None and start > end:
         raise InvalidParameter("start_time: is after end_time.")
@@ -174,6 +182,7 @@ class AccountsService(AWSServiceBase):
         "organizations:ListParents",
         "organizations:DescribeOrganizationalUnit",
         "organizations:ListTagsForResource",
+        "sts:GetCallerIdentity",
     )
     def discover_accounts(
         self,
@@ -188,64 +197,67 @@ class AccountsService(AWSServiceBase):
         organizations = self.client(target, "organizations")
         page = organizations.list_accounts(MaxResults=max_results, **({"NextToken": next_token} if next_token else {}))
         configured = self._configured_by_number()
-        reached = self._reach([configured[row["Id"]] for row in page["Accounts"] if row["Id"] in configured])
+        reached = self._reach([name for row in page["Accounts"] for name in configured.get(row["Id"], [])])
         names: dict[str, str] = {}
-        accounts = []
-        for row in page["Accounts"]:
-            name = configured.get(row["Id"])
-            reason = reached.get(name) if name else None
-            accounts.append(
-                DiscoveredAccount.model_validate(
-                    {
-                        **row,
-                        "Path": _path(organizations, row["Id"], names),
-                        "Tags": organizations.list_tags_for_resource(ResourceId=row["Id"])["Tags"],
-                        "ConfiguredAs": name,
-                        "Reachable": reason is None if name else None,
-                        "Reason": reason,
-                    }
-                )
-            )
+        accounts = [
+            _discovered(organizations, row, names, configured.get(row["Id"], []), reached) for row in page["Accounts"]
+        ]
         following = page.get("NextToken") or None
         return DiscoveredAccounts(
             accounts=accounts, count=len(accounts), truncated=following is not None, next_token=following
         )
 
-    @tool(READ, "cloudtrail:LookupEvents", resource="resource_name", check=_looks_up_one)
+    @tool(READ, "cloudtrail:LookupEvents", resource="resource_name", check=_ends_after_it_starts)
     def lookup_events(
         self,
         target: Target,
         resource_name: Text | None = None,
         event_name: Text | None = None,
         username: Text | None = None,
+        access_key_id: Text | None = None,
         start_time: Moment | None = None,
         end_time: Moment | None = None,
         max_results: Annotated[int, Field(ge=1, le=50)] = 20,
         next_token: Token | None = None,
     ) -> Events:
-        """Look up CloudTrail's last 90 days, newest first: who did what to a resource, who last read a secret.
+        """Look up CloudTrail's last 90 days, newest first: who did what to a resource, in the call's region.
+
+        Who read a secret last: event_name GetSecretValue with resource_name.
 
         Args:
-            resource_name: Name, id or ARN, as AWS recorded it
-            event_name: Such as GetSecretValue
+            resource_name: Name, id or ARN, as AWS or the request named it
         """
-        looked_up = {"resource_name": resource_name, "event_name": event_name, "username": username}
-        attributes = [
-            {"AttributeKey": _LOOKUPS[name], "AttributeValue": value} for name, value in looked_up.items() if value
-        ]
-        optional = {
-            "LookupAttributes": attributes, "StartTime": start_time, "EndTime": end_time, "NextToken": next_token,
+        given = {
+            "access_key_id": access_key_id, "event_name": event_name, "resource_name": resource_name,
+            "username": username,
         }  # fmt: skip
-        request = {name: value for name, value in optional.items() if value}
-        page = self.client(target, "cloudtrail").lookup_events(MaxResults=max_results, **request)
-        events = [_event(row) for row in page["Events"]]
-        following = page.get("NextToken") or None
+        wanted = {name: value for name, value in given.items() if value is not None}
+        first = next(iter(wanted.items()), None)
+        attributes = [{"AttributeKey": _LOOKUPS[first[0]], "AttributeValue": first[1]}] if first else []
+        optional = {"LookupAttributes": attributes, "StartTime": start_time, "EndTime": end_time}
+        request = {"MaxResults": max_results, **{name: value for name, value in optional.items() if value}}
+        client, events, following = self.client(target, "cloudtrail"), list[Event](), next_token
+        for _ in range(_MOST_PAGES):
+            page = client.lookup_events(**request, **({"NextToken": following} if following else {}))
+            events += [event for event in map(_event, page["Events"]) if _fits(event, wanted)]
+            following = page.get("NextToken") or None
+            if following is None or events or len(wanted) < 2:
+                break
         return Events(events=events, count=len(events), truncated=following is not None, next_token=following)
 
-    def _configured_by_number(self) -> dict[str, str]:
-        accounts = self.desk.policy.accounts_of(Call.current().caller)
-        numbers = ((self.desk.credentials.known_account_id(identity_of(account)), account.name) for account in accounts)
-        return {number: name for number, name in numbers if number is not None}
+    def _configured_by_number(self) -> dict[str, list[str]]:
+        """Return the configured names of each account's number; one that only AWS knows is asked for."""
+        call, numbers = Call.current(), dict[str, list[str]]()
+        accounts = {account.name: identity_of(account) for account in self.desk.policy.accounts_of(call.caller)}
+        known = {name: self.desk.credentials.known_account_id(identity) for name, identity in accounts.items()}
+        asked = gather(
+            [Target(account=name) for name, number in known.items() if number is None],
+            lambda one: self.desk.credentials.account_id(call.grant(one), call.caller),
+        )
+        for name, number in {**known, **{str(one.account): number for one, number in asked.answers}}.items():
+            if number is not None:
+                numbers.setdefault(number, []).append(name)
+        return numbers
 
     def _reach(self, names: list[str]) -> dict[str, str | None]:
         """Return, for each account's name, why it cannot be reached, or None."""
@@ -254,6 +266,47 @@ class AccountsService(AWSServiceBase):
         )
         reached: dict[str, str | None] = {str(target.account): None for target, _ in gathered.answers}
         return reached | {str(failure.account): failure.error_code for failure in gathered.failures}
+
+
+def _discovered(
+    organizations: Any,
+    row: Mapping[str, Any],
+    names: dict[str, str],
+    configured: list[str],
+    reached: Mapping[str, str | None],
+) -> DiscoveredAccount:
+    """Return an account's row. What AWS denies of it is named, and empties neither the row nor the list."""
+    found, unknown = dict[str, Any](), dict[str, str]()
+    asked: dict[str, Callable[[], Any]] = {
+        "Path": lambda: _path(organizations, row["Id"], names),
+        "Tags": lambda: _tags(organizations, row["Id"]),
+    }
+    for name, ask in asked.items():
+        try:
+            found[name] = ask()
+        except Exception as error:
+            failure = translate(error)
+            if not is_denial(failure):
+                raise
+            unknown[name.lower()] = failure.error_code
+    reasons = [reached.get(name) for name in configured]
+    return DiscoveredAccount.model_validate(
+        {
+            **row,
+            **found,
+            "State": row.get("State") or row["Status"],  # Status was to end on 2026-09-09
+            "ConfiguredAs": configured[0] if configured else None,
+            "AlsoConfiguredAs": configured[1:] or None,
+            "Reachable": None in reasons if configured else None,
+            "Reason": reasons[0] if configured and None not in reasons else None,
+            "Unknown": unknown or None,
+        }
+    )
+
+
+def _tags(organizations: Any, account_id: str) -> list[Any]:
+    pages = organizations.get_paginator("list_tags_for_resource").paginate(ResourceId=account_id)
+    return [tag for page in pages for tag in page["Tags"]]
 
 
 def _path(organizations: Any, account_id: str, names: dict[str, str]) -> str:
@@ -272,16 +325,41 @@ def _path(organizations: Any, account_id: str, names: dict[str, str]) -> str:
 
 def _event(row: Mapping[str, Any]) -> Event:
     detail = json.loads(row.get("CloudTrailEvent") or "{}")
-    who = detail.get("userIdentity", {})
+    who = detail.get("userIdentity") or {}
+    recorded = [item["ResourceName"] for item in row.get("Resources", []) if item.get("ResourceName")]
     return Event.model_validate(
         {
             **row,
-            "PrincipalArn": who.get("arn"),
-            "SourceIdentity": who.get("sessionContext", {}).get("sourceIdentity"),
+            "PrincipalArn": who.get("arn") or who.get("invokedBy"),
+            "SourceIdentity": (who.get("sessionContext") or {}).get("sourceIdentity"),
             "SourceIp": detail.get("sourceIPAddress"),
             "Region": detail.get("awsRegion"),
             "ReadOnly": {"true": True, "false": False}.get(str(row.get("ReadOnly")).lower()),
             "ErrorCode": detail.get("errorCode"),
-            "Resources": [item["ResourceName"] for item in row.get("Resources", []) if item.get("ResourceName")],
+            "UserAgent": detail.get("userAgent"),
+            "Resources": list(dict.fromkeys([*recorded, *_named_in(detail.get("requestParameters"))])),
         }
     )
+
+
+def _named_in(request: Any) -> list[str]:
+    """Return what a request calls its resources by. CloudTrail lists none for many services, Secrets Manager's too."""
+    members = request.items() if isinstance(request, Mapping) else ()
+    return [value for name, value in members if _NAMES.search(name) and isinstance(value, str) and len(value) <= 2048]
+
+
+def _fits(event: Event, wanted: Mapping[str, str]) -> bool:
+    """Tell whether an event is of all that was asked for, and not of the one thing alone that AWS looks up."""
+    if len(wanted) < 2:
+        return True
+    plain = {"access_key_id": event.access_key_id, "event_name": event.event_name, "username": event.username}
+    resource = wanted.get("resource_name")
+    return all(plain[name] == value for name, value in wanted.items() if name in plain) and (
+        resource is None or any(_is_named(one, resource) for one in event.resources)
+    )
+
+
+def _is_named(recorded: str, value: str) -> bool:
+    """Tell whether a recorded name or ARN is a resource's; Secrets Manager's ARNs end in six random characters."""
+    as_arn = rf"arn:.*[:/]{re.escape(value)}(-[A-Za-z0-9]{{6}})?"
+    return recorded == value or re.fullmatch(as_arn, recorded) is not None

@@ -96,7 +96,9 @@ EVENT = {
                 "arn": "arn:aws:sts::111111111111:assumed-role/aws-ops-target/aws-ops-alice",
                 "sessionContext": {"sourceIdentity": "aws-ops-alice"},
             },
-            "sourceIPAddress": "192.0.2.1", "awsRegion": "us-east-1", "errorCode": "AccessDenied",
+            "requestParameters": {"secretId": "arn:aws:secretsmanager:us-east-1:111111111111:secret:prod/db-AbCdEf"},
+            "userAgent": "aws-ops", "sourceIPAddress": "192.0.2.1", "awsRegion": "us-east-1",
+            "errorCode": "AccessDenied",
         }
     ),
 }  # fmt: skip
@@ -139,16 +141,76 @@ async def test_cloudtrail_says_who_did_what_to_a_resource(canned_trail: None, ca
     assert (event["event_name"], event["source_identity"], event["error_code"]) == (
         "GetSecretValue", "aws-ops-alice", "AccessDenied",
     )  # fmt: skip
-    assert (event["read_only"], event["resources"], event["source_ip"]) == (True, ["prod/db"], "192.0.2.1")
+    assert (event["read_only"], event["resources"], event["source_ip"]) == (
+        True,
+        ["prod/db", "arn:aws:secretsmanager:us-east-1:111111111111:secret:prod/db-AbCdEf"],
+        "192.0.2.1",
+    )
     assert first["truncated"] is True
     rest = await call("lookup_events", **at, next_token=first["next_token"])
     assert rest["truncated"] is False
     assert ASKED[0]["LookupAttributes"] == [{"AttributeKey": "ResourceName", "AttributeValue": "prod/db"}]
 
 
+async def test_who_read_a_secret_last_is_found_by_name_or_arn_among_all_reads(
+    canned_trail: None, call: Session
+) -> None:
+    for name in ("prod/db", EVENT["CloudTrailEvent"].split('"')[5]):
+        found = await call("lookup_events", event_name="GetSecretValue", resource_name="prod/db", account="production")
+        assert found["events"][0]["event_id"] == "e-1", name
+    assert ASKED[0]["LookupAttributes"] == [{"AttributeKey": "EventName", "AttributeValue": "GetSecretValue"}]
+    ASKED.clear()
+    other = await call("lookup_events", event_name="GetSecretValue", resource_name="prod", account="production")
+    assert (other["events"], other["truncated"]) == ([], False)
+    assert len(ASKED) == 2  # it went on past the page that held nothing of it
+    key = await call("lookup_events", access_key_id="AKIA1", account="production")
+    assert key["count"] == 1
+    assert ASKED[-1]["LookupAttributes"] == [{"AttributeKey": "AccessKeyId", "AttributeValue": "AKIA1"}]
+
+
+class _CannedOrganization(BaseHTTPRequestHandler):
+    """An organization of today: State without Status, and a caller who may see neither tags nor parents."""
+
+    def do_POST(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        operation = self.headers["X-Amz-Target"].rpartition(".")[2]
+        status, answer = 400, dict[str, Any](__type="AccessDeniedException", Message="No.")
+        if operation == "ListAccounts":
+            number, state = ("222222222222", "SUSPENDED") if "NextToken" in sent else ("111111111111", "ACTIVE")
+            more = {} if "NextToken" in sent else {"NextToken": "more"}
+            status, answer = 200, {"Accounts": [{"Id": number, "Name": number, "State": state}], **more}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+async def test_what_aws_denies_of_an_account_does_not_empty_the_answer(
+    aws: str, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), _CannedOrganization)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", f"http://127.0.0.1:{listening.server_port}")
+    second = {"ACCOUNT_ADMIN_ROLE_ARN": "arn:aws:iam::111111111111:role/admin"}
+    async with running(TOOLSETS="accounts", **second) as server, server.session(*wire) as call:
+        first = await call("discover_accounts", max_results=1)
+        rest = await call("discover_accounts", max_results=1, next_token=first["next_token"])
+    listening.shutdown()
+    listening.server_close()
+    (row,) = first["accounts"]
+    assert {row["configured_as"], *row["also_configured_as"]} == {"production", "admin"}
+    assert (row["state"], row["reachable"]) == ("ACTIVE", True)
+    assert row["unknown"] == {"path": "AccessDeniedException", "tags": "AccessDeniedException"}
+    assert (first["truncated"], rest["truncated"], rest["accounts"][0]["state"]) == (True, False, "SUSPENDED")
+
+
 async def test_bad_input_is_refused(call: Session) -> None:
     for arguments in (
-        {"resource_name": "a", "username": "b"},
         {"start_time": "yesterday"},
         {"start_time": "2026-11-01T00:00:00"},
         {"start_time": "2026-11-02T00:00:00Z", "end_time": "2026-11-01T00:00:00Z"},
