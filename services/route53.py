@@ -87,8 +87,8 @@ class Route53Service(AWSServiceBase):
         return listing.read(self.client(target), max_results, next_token)
 
     @tool(
-        WRITE, "route53:CreateHostedZone", "route53:ListHostedZonesByName", "ec2:DescribeVpcs", resource="name",
-        check=_vpc_fits,
+        WRITE, "route53:CreateHostedZone", "route53:GetHostedZone", "route53:ListHostedZonesByName", "ec2:DescribeVpcs",
+        resource="name", check=_vpc_fits,
     )  # fmt: skip
     def create_hosted_zone(
         self,

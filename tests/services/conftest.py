@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.conftest import Server, aws_environment, forget_everything, running
+from tests.declared import undeclared
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,13 @@ async def server(environment: None) -> AsyncIterator[Server]:
 @pytest.fixture
 def empty_aws(environment: None, moto_url: str) -> None:
     forget_everything(moto_url)
+
+
+@pytest.fixture(autouse=True)
+def needs_no_more_than_it_declares() -> Iterator[None]:
+    """Hold every tool called in these tests to the IAM actions that it declares."""
+    with undeclared() as found:
+        yield
+    assert not found, (
+        "declare these actions beside the tool: the README's policy and the session policies are made of them"
+    )
