@@ -35,6 +35,7 @@ def start() -> DemoAWS:
         ConfigurationError: moto, which only the demo needs, is not installed.
     """
     try:
+        from moto import settings
         from moto.cloudtrail.responses import CloudTrailResponse
         from moto.server import ThreadedMotoServer
     except ImportError:
@@ -42,6 +43,8 @@ def start() -> DemoAWS:
 
         raise ConfigurationError("--demo: needs the packages of requirements-demo.txt (`make demo`)") from None
     CloudTrailResponse.lookup_events = _lookup_events  # type: ignore[attr-defined]  # moto has none
+    # A thousand images, each with a snapshot, would take longer than all the rest, and hide what is the demo's own.
+    settings.ec2_load_default_amis = lambda: False
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     demo_route53.complete()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -181,6 +184,49 @@ def _buckets(s3: Any, account: str) -> None:
             s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         for key, body in objects.items():
             s3.put_object(Bucket=name, Key=key, Body=body)
+    if account == "production":
+        _bucket_histories(s3)
+
+
+def _bucket_histories(s3: Any) -> None:
+    """A version before, a deleted object, an upload never finished, and a bucket that is open to everyone."""
+    bucket, logs = "demo-shop-production-assets", "demo-shop-production-logs"
+    s3.put_object(Bucket=bucket, Key="index.html", Body=b"<h1>Shop, with a typo</h1>", ContentType="text/html")
+    s3.put_object(Bucket=bucket, Key="old.html", Body=b"<h1>Old</h1>")
+    s3.delete_object(Bucket=bucket, Key="old.html")
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "Team", "Value": "shop"}]})
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=_BLOCK_ALL)
+    s3.create_multipart_upload(Bucket=logs, Key="2026/11/23/dump.tar")
+    s3.put_bucket_acl(Bucket=logs, ACL="public-read")
+
+
+_BLOCK_ALL = {
+    "BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True,
+}  # fmt: skip
+
+
+def _network(ec2: Any) -> None:
+    """Security groups, one of them too open; a volume with its snapshot; an address that nobody uses."""
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    groups: dict[str, str] = {}
+    for name, port, cidr, description in data.OPEN_PORTS:
+        if name not in groups:
+            made = ec2.create_security_group(GroupName=name, Description=f"The {name}'s", VpcId=vpc["VpcId"])
+            groups[name] = made["GroupId"]
+        ranges = [{"CidrIp": cidr, "Description": description}]
+        rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges}
+        ec2.authorize_security_group_ingress(GroupId=groups[name], IpPermissions=[rule])
+    volume = ec2.create_volume(AvailabilityZone=f"{data.REGION}a", Size=20)["VolumeId"]
+    ec2.create_tags(Resources=[volume], Tags=[{"Key": "Name", "Value": "shop-data"}])
+    ec2.create_snapshot(VolumeId=volume, Description="before the migration")
+    ec2.allocate_address(Domain="vpc")
+
+
+def _keys_and_versions(iam: Any) -> None:
+    """An access key, and a policy with a version before."""
+    iam.create_access_key(UserName="ci-deployer")
+    (policy,) = [row for row in iam.list_policies(Scope="Local")["Policies"] if row["PolicyName"] == "read-logs"]
+    iam.create_policy_version(PolicyArn=policy["Arn"], PolicyDocument=_policy("logs:Get*"), SetAsDefault=True)
 
 
 def _instances(ec2: Any, account: str) -> None:
@@ -199,6 +245,8 @@ def _instances(ec2: Any, account: str) -> None:
             stopped.append(started["Instances"][0]["InstanceId"])
     if stopped:
         ec2.stop_instances(InstanceIds=stopped)
+    if account == "production":
+        _network(ec2)
 
 
 def _roles(iam: Any, account: str) -> None:
@@ -210,6 +258,8 @@ def _roles(iam: Any, account: str) -> None:
         iam.attach_role_policy(RoleName=next(iter(data.ROLES[account])), PolicyArn=policy["Policy"]["Arn"])
     for user in data.USERS[account]:
         iam.create_user(UserName=user)
+    if account == "production":
+        _keys_and_versions(iam)
 
 
 def _policy(action: str, principal: str | None = None) -> str:

@@ -167,3 +167,11 @@ ROLES: dict[str, dict[str, tuple[str, str]]] = {
     "development": {},
 }
 USERS: dict[str, tuple[str, ...]] = {"production": ("ci-deployer",), "staging": (), "development": ("alice",)}
+
+# Group, port, from where, why; in production.
+OPEN_PORTS: tuple[tuple[str, int, str, str], ...] = (
+    ("web", 443, "0.0.0.0/0", "the shop"),
+    ("web", 80, "0.0.0.0/0", "redirects"),
+    ("database", 5432, "172.31.0.0/16", "from the VPC"),
+    ("legacy", 22, "0.0.0.0/0", "should not be open"),
+)

@@ -115,7 +115,7 @@ class EC2Service(AWSServiceBase):
             instance_status=status.get("InstanceStatus", {}).get("Status"),
             security_groups=[group["GroupId"] for group in row.get("SecurityGroups", [])],
             volumes=[m["Ebs"]["VolumeId"] for m in row.get("BlockDeviceMappings", []) if "Ebs" in m],
-            state_reason=row.get("StateReason", {}).get("Message"),
+            state_reason=row.get("StateReason", {}).get("Message") or None,
             termination_protected=_is_protected(client, instance_id),
         )
 

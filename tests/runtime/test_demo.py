@@ -129,3 +129,26 @@ async def test_it_shows_each_route53_tool_something_worth_looking_at(whole: Proc
         assert (await call("get_change", change_id=done["change_id"], wait=True))["status"] == "INSYNC"
         undone = await call("change_resource_record_sets", changes=done["undo"], **zone)
         assert undone["after"] == done["before"]
+
+
+async def test_it_shows_what_ec2_s3_and_iam_are_asked_about_at_night() -> None:
+    with server_process("--demo", TOOLSETS="s3,ec2,iam") as demo:
+        async with Client(configuration(demo)) as client:
+
+            async def call(tool: str, **arguments: object) -> Answer:
+                return Answer(await client.call_tool(tool, {"account": "production", **arguments}))
+
+            versions = (await call("list_object_versions", bucket="demo-shop-production-assets"))["versions"]
+            assert {row["delete_marker"] for row in versions} == {True, False}
+            assert (await call("list_multipart_uploads", bucket="demo-shop-production-logs"))["uploads"]
+            concerns = (await call("get_bucket_posture", bucket="demo-shop-production-logs"))["concerns"]
+            assert "Its ACL grants to everyone, or to every AWS account." in concerns
+            groups = (await call("describe_security_groups"))["security_groups"]
+            rules = [(group["group_name"], rule["from_port"]) for group in groups for rule in group["ingress"]]
+            assert ("legacy", 22) in rules
+            (snapshot,) = (await call("describe_snapshots"))["snapshots"]
+            assert snapshot["description"] == "before the migration"
+            assert len((await call("describe_instances"))["instances"]) == 3
+            assert (await call("list_access_keys"))["count"] == 1
+            (policy,) = (await call("list_policies"))["policies"]
+            assert len((await call("get_policy", policy_arn=policy["arn"]))["versions"]) == 2
