@@ -19,11 +19,15 @@ from access.callers import Caller
 from access.identity import Grant, Identity
 from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
+from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
 from config import ROLE_ARN, Settings
 from errors import NoCredentials, is_denial, translate
 
-MAX_CLIENTS = 64
+# A client's methods are made for it anew: 160 KB for STS, 180 for Secrets Manager, 380 for S3, 430 for IAM, 1,500 for
+# EC2, which is about 130 and 2 for each operation. The bound keeps the clients of 130 accounts' secrets, or of 16
+# accounts' EC2; what falls out costs 2 to 5 ms, and a handshake, when it is next asked for.
+MAX_CLIENT_KILOBYTES = 24_000
 MAX_IDENTITIES = 4096
 
 
@@ -50,6 +54,19 @@ class _Session(botocore.session.Session):  # type: ignore[misc]  # botocore has 
         return self.handed if self.handed is not None else super().get_credentials()
 
 
+class _Clients(LRUCache[tuple[Signer, str, str], Any]):
+    """The clients at hand, bounded by what they weigh."""
+
+    def __init__(self) -> None:
+        super().__init__(MAX_CLIENT_KILOBYTES, lambda client: 130 + 2 * len(client.meta.service_model.operation_names))
+
+    def popitem(self) -> tuple[tuple[Signer, str, str], Any]:
+        """Let the one go that was unused longest. Its idle connections close now, those in use when they are done."""
+        key, client = super().popitem()
+        client.close()
+        return key, client
+
+
 class CredentialStore:
     """Resolves credentials per call and builds clients lazily: one per signer, service and region.
 
@@ -61,9 +78,9 @@ class CredentialStore:
         self._settings = settings
         self._lock = threading.Lock()
         self._sessions: dict[str | None, _Session] = {}
-        self._clients: LRUCache[tuple[Signer, str, str], Any] = LRUCache(MAX_CLIENTS)
+        self._clients = _Clients()
         self._credentials: LRUCache[Signer, RenewingCredentials] = LRUCache(MAX_IDENTITIES)
-        self._account_ids: dict[Identity, str] = {}
+        self._account_ids: dict[Identity, tuple[str, str]] = {}
         self._asking: dict[Identity, threading.Lock] = {}
         self._loader: Any = None
         self._profiles: tuple[Any, dict[str, Any]] = (None, {})
@@ -80,19 +97,24 @@ class CredentialStore:
             return client
 
     def account_id(self, grant: Grant, caller: Caller) -> str:
-        """Return the account number of an identity: from the role's ARN, else one GetCallerIdentity, remembered."""
+        """Return the account number of an identity: from its ARN or a file, else one GetCallerIdentity, remembered.
+
+        It is asked anew once the access key is another: the host's files may have come to mean another account.
+        """
         identity = grant.identity
-        if known := self.known_account_id(identity):
+        if known := identity.account_id or self._account_id_of_profile(identity.profile):
             return known
         sts = self.client(Grant(identity, self._settings.region), "sts", caller)
         with uncounted(), self._asking.setdefault(identity, threading.Lock()):
-            if (known := self.known_account_id(identity)) is None:
-                known = self._account_ids[identity] = str(sts.get_caller_identity()["Account"])
-        return known
+            key = self._held(grant, caller).access_key
+            if self._account_ids.get(identity, ("", ""))[0] != key:
+                self._account_ids[identity] = key, str(sts.get_caller_identity()["Account"])
+            return self._account_ids[identity][1]
 
     def known_account_id(self, identity: Identity) -> str | None:
         """Return an identity's account number where it is known without asking AWS: from its ARN, a file, an answer."""
-        return identity.account_id or self._account_ids.get(identity) or self._account_id_of_profile(identity.profile)
+        told = identity.account_id or self._account_id_of_profile(identity.profile)
+        return told or self._account_ids.get(identity, ("", None))[1]
 
     def _account_id_of_profile(self, profile: str | None) -> str | None:
         role_arn = str(self._profile_tables().get(profile, {}).get("role_arn")) if profile else ""
@@ -100,9 +122,12 @@ class CredentialStore:
 
     def expires_at(self, grant: Grant, caller: Caller) -> float | None:
         """Return when the credentials that sign now end, in seconds since the epoch; None for those that never do."""
+        return self._held(grant, caller).expires_at
+
+    def _held(self, grant: Grant, caller: Caller) -> RenewingCredentials:
+        signer = self._signer(grant.identity, caller, None)  # it takes the lock as well, to look at the profiles
         with self._lock:
-            credentials = self._credentials_of(self._signer(grant.identity, caller, None))
-        return credentials.expires_at
+            return self._credentials_of(signer)
 
     def caller_arn(self, grant: Grant, caller: Caller) -> str:
         """Ask AWS who the identity is, and return its ARN."""
@@ -125,6 +150,7 @@ class CredentialStore:
             client = session.boto.client(service, region_name=region, config=config)
         finally:
             session.handed = None
+        share_tls(client)
         check_answers(client)
         watch(client, credentials)
         return client
@@ -201,6 +227,7 @@ class CredentialStore:
         """Run botocore's own provider chain anew: environment, files, SSO, web identity, container, instance."""
         profile = signer.identity.profile
         session = self._new_session(profile)
+        _refuse_mfa(session, profile)
         if signer.caller is not None:
             session.full_config["profiles"][profile]["role_session_name"] = signer.caller
         session.set_default_client_config(_sts_config())
@@ -270,6 +297,19 @@ class CredentialStore:
         if self._profiles[0] != stamp:
             self._profiles = (stamp, self._new_session(None).full_config["profiles"])
         return self._profiles[1]
+
+
+def _refuse_mfa(session: _Session, profile: str | None) -> None:
+    """Refuse a profile that wants a code typed in: botocore would ask at the terminal, or eat an MCP client's stdin."""
+    tables, name, seen = session.full_config["profiles"], profile or session.profile or "default", set[str]()
+    while name in tables and name not in seen:
+        seen.add(name)
+        if "mfa_serial" in tables[name] and "role_arn" in tables[name]:
+            raise NoCredentials(
+                "The profile asks for an MFA code, which a server cannot give.",
+                next_step="Use a profile without mfa_serial, or put a session's keys into the credentials file.",
+            )
+        name = tables[name].get("source_profile", "")
 
 
 def stamps(session_name: str) -> dict[str, Any]:

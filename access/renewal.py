@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
+from access.trace import seconds_left
 from errors import DeadlineExceeded
 
 log = logging.getLogger("aws_ops.credentials")
 _FAILURE_MEMORY_SECONDS = 3.0
+_LOOK_AGAIN_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
     - fresh: answered at once;
     - within the renewal window: answered at once, and one thread renews behind;
     - expired or never obtained: one caller obtains while the others wait for its result;
+    - without an end: looked up again every few minutes behind, since files may come to hold others;
     - obtaining failed: still valid credentials serve on; else the failure is raised, and for a few seconds to
       everybody, so that a broken identity does not hammer STS.
     """
@@ -44,7 +48,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         self._obtain = obtain
         self._lock = threading.Lock()
         self._current: Obtained | None = None
-        self._window = 0.0
+        self._window = self._since = 0.0
         self._failure: tuple[float, BaseException, bool] | None = None
         self._renewing = False
 
@@ -72,6 +76,8 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         current = self._current
         left = _seconds_left(current)
         if current is not None and left > self._window:
+            if current.expires_at is None and time.monotonic() - self._since > _LOOK_AGAIN_SECONDS:
+                self._renew_behind()
             return current.frozen
         if current is not None and left > min(5.0, self._window / 4):
             self._renew_behind()
@@ -97,9 +103,30 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
 
     def recheck(self) -> None:
         """Obtain anew what never expires by itself, so that vanished or changed credentials are noticed."""
-        if self._current is not None and self._current.expires_at is None:
-            self.renew()
-        self.get_frozen_credentials()
+        if self._current is None or self._current.expires_at is not None:
+            self.get_frozen_credentials()
+            return
+        with self._locked():  # whoever signs meanwhile goes on with what is held
+            try:
+                self._keep(self._obtain())
+            except Exception:
+                self._current = None
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Wait for one's turn to obtain, no longer than the call at hand may take: another's may never end."""
+        left = seconds_left()
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise DeadlineExceeded("The call ran out of time.", next_step="Retry.")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _keep(self, obtained: Obtained) -> None:
+        self._window, self._since = _window(obtained), time.monotonic()
+        self._failure, self._current = None, obtained
 
     def _renew_behind(self) -> None:
         if self._renewing or self._recent_failure(ahead=True) is not None:
@@ -116,7 +143,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
             self._renewing = False
 
     def _obtain_once(self, seen: Obtained | None) -> Obtained:
-        with self._lock:
+        with self._locked():
             if self._current is not None and self._current is not seen:
                 return self._current
             ahead = _seconds_left(seen) > 0
@@ -128,8 +155,7 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
                 except Exception as error:
                     self._failure = (time.monotonic(), failure := error, ahead)
                 else:
-                    self._window = _window(obtained)
-                    self._failure, self._current = None, obtained
+                    self._keep(obtained)
                     return obtained
             if seen is not None and _seconds_left(seen) > 0:
                 return seen

@@ -11,15 +11,20 @@ import anyio.to_thread
 from runtime.shutdown import InFlight
 
 _MEMORY_SECONDS = 3.0
+_PATIENCE_SECONDS = 0.7  # kubelet's probe waits for a second
 
 
 class Readiness:
-    """Checks base credentials, audit sink and draining; the first, which may block, at most every few seconds."""
+    """Checks base credentials, audit sink and draining.
+
+    The first may block, and for long where STS hangs. It is made at most every few seconds, and a probe that would wait
+    for it longer than it has patience is answered with what was found last.
+    """
 
     def __init__(self, in_flight: InFlight, credentials: Callable[[], bool], audit: Callable[[], bool]) -> None:
         self._in_flight, self._credentials, self._audit = in_flight, credentials, audit
-        self._lock = asyncio.Lock()
-        self._known: tuple[float, bool] = (float("-inf"), False)
+        self._known, self._found_at = False, float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
     async def __call__(self) -> dict[str, bool]:
         """Return each check by name."""
@@ -31,9 +36,15 @@ class Readiness:
 
     async def _base_credentials(self) -> bool:
         if self._in_flight.draining:
-            return self._known[1]
-        async with self._lock:
-            if time.monotonic() - self._known[0] > _MEMORY_SECONDS:
-                found = await anyio.to_thread.run_sync(self._credentials, abandon_on_cancel=True)
-                self._known = (time.monotonic(), found)
-        return self._known[1]
+            return self._known
+        if self._looking is None and time.monotonic() - self._found_at > _MEMORY_SECONDS:
+            self._looking = asyncio.create_task(self._look())
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=_PATIENCE_SECONDS)
+        return self._known
+
+    async def _look(self) -> None:
+        try:
+            self._known = await anyio.to_thread.run_sync(self._credentials, abandon_on_cancel=True)
+        finally:
+            self._found_at, self._looking = time.monotonic(), None

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import boto3
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
 from access import renewal
 from access.renewal import Obtained, RenewingCredentials
+from access.trace import Trace, current_trace
+from errors import DeadlineExceeded
 from tests import raw_sessions
 from tests.conftest import TOKEN, Session, aws_environment, running, server_environment
 from tests.processes import Process, server_process
@@ -543,6 +546,87 @@ async def test_readyz_notices_base_credentials_that_appear_or_vanish_within_ten_
         await until(lambda: not ready(server))
 
 
+async def test_readyz_answers_within_a_kubelets_second_while_sts_hangs_and_notices_when_it_answers(
+    without_keys: Standin, mount: Mount
+) -> None:
+    mount.write("token")
+    hanging = without_keys.fault("hang", operation="AssumeRoleWithWebIdentity")
+    async with running() as server, server.http() as http:
+        for _ in range(3):
+            begun = time.monotonic()
+            assert (await http.get("/readyz")).status_code == 503
+            assert time.monotonic() - begun < 1
+        without_keys.clear(hanging)
+        end = time.monotonic() + 20
+        while (await http.get("/readyz")).status_code != 200:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+
+
+async def test_keys_that_are_written_anew_are_noticed_and_the_account_that_they_mean_is_told(
+    aws: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+
+    def write_keys_of(role_arn: str) -> None:
+        sts = boto3.Session().client("sts", region_name="us-east-1")
+        keys = sts.assume_role(RoleArn=role_arn, RoleSessionName="person")["Credentials"]
+        file.write_text(
+            f"[red]\naws_access_key_id = {keys['AccessKeyId']}\naws_secret_access_key = {keys['SecretAccessKey']}\n"
+            f"aws_session_token = {keys['SessionToken']}\n"
+        )
+
+    write_keys_of(ONE)
+    async with serving() as call:
+        assert (await describe(call, None, profile="red"))["account_id"] == ONE.split(":")[4]
+        write_keys_of(TWO)
+        clock.ahead += 400
+
+        async def two() -> bool:
+            answer = await describe(call, None, profile="red")
+            assert answer["account_id"] == answer["tags"]["account"]
+            return bool(answer["account_id"] == TWO.split(":")[4])
+
+        end = time.monotonic() + 5
+        while not await two():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+
+
+async def test_a_profile_that_wants_a_code_typed_in_is_no_credentials_and_asks_nobody(
+    aws: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        f"[profile typed]\nrole_arn = {ONE}\nsource_profile = default\nmfa_serial = arn:aws:iam::1:mfa/me\n"
+        "[default]\naws_access_key_id = AKIABASE\naws_secret_access_key = x\n"
+        f"[profile chained]\nrole_arn = {TWO}\nsource_profile = typed\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setattr("getpass.getpass", lambda *_: pytest.fail("somebody was asked for a code"))
+    async with serving() as call:
+        for profile in ("typed", "chained"):
+            answer = await describe(call, None, profile=profile)
+            assert (answer.error_code, "MFA" in answer["message"]) == ("NoCredentials", True)
+
+
+def test_who_waits_for_anothers_renewal_that_never_ends_waits_for_his_own_deadline_only(clock: Clock) -> None:
+    source = Source(clock, 900)
+    source.gate.clear()
+    credentials = RenewingCredentials(source)
+    leader = threading.Thread(target=credentials.get_frozen_credentials, daemon=True)
+    leader.start()
+    token = current_trace.set(Trace(deadline=time.monotonic() + 0.3))
+    try:
+        with pytest.raises(DeadlineExceeded):
+            credentials.get_frozen_credentials()
+    finally:
+        current_trace.reset(token)
+        source.gate.set()
+        leader.join()
+
+
 # --- many ---------------------------------------------------------------------------------------------------------
 
 
@@ -563,5 +647,7 @@ async def test_a_thousand_roles_cost_a_thousand_assume_roles_and_at_most_60_mega
                 assert answer.content["tags"] == {"account": role_arn.split(":")[4]}
             assert assumed(aws) == 1000
         grown = resident_megabytes(server.process.pid) - before
+        sockets = sum("socket:" in os.readlink(entry) for entry in Path(f"/proc/{server.process.pid}/fd").iterdir())
     print(f"\n1,000 roles: {grown:.1f} MB on top of {before:.1f}")
     assert grown <= 60
+    assert sockets < 400, "clients that fell out of the cache were to close their connections"

@@ -1,0 +1,129 @@
+"""TLS to AWS: verified as botocore has it, with one context for all accounts."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from access.identity import Grant, Identity
+from access.tls import _verifying
+from tests.conftest import ROLES, aws_environment, running
+from tests.standin import Standin
+
+SECRET = {"ARN": "arn:aws:secretsmanager:us-east-1:111111111111:secret:app/db-AbCdEf", "Name": "app/db"}
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[Standin]:
+    with Standin(canned=True) as started:
+        yield started
+
+
+def certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    """A self-signed certificate for a host, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aws-ops tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / f"{host}.pem", folder / f"{host}.key"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
+@contextmanager
+def secrets_manager(paths: tuple[Path, Path]) -> Iterator[int]:
+    """Secrets Manager over TLS on loopback, with one secret; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.dumps(SECRET).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            """Whoever does not trust us says so to the other side."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*paths)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "works"),
+    [("localhost", True, True), ("localhost", False, False), ("elsewhere.example", True, False)],
+)
+async def test_an_endpoints_certificate_and_name_are_verified_against_the_configured_bundle(
+    standin: Standin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, trusted: bool, works: bool
+) -> None:
+    paths = certificate(tmp_path, host)
+    for name, value in aws_environment(standin.url).items():
+        monkeypatch.setenv(name, value)
+    if trusted:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(paths[0]))
+    with secrets_manager(paths) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"https://localhost:{port}")
+        async with running() as server, server.session() as call:
+            for account in ROLES:
+                answer = await call("describe_secret", secret_id="app/db", account=account)
+                assert answer.error_code == (None if works else "ServiceUnavailable"), answer.text
+            store, caller = server.app.desk.credentials, server.app.desk.caller()
+            contexts = {
+                id(_context(store.client(Grant(Identity(role_arn=role), "us-east-1"), "secretsmanager", caller)))
+                for role in ROLES.values()
+            }
+            assert len(contexts) == 1
+
+
+def _context(client: Any) -> ssl.SSLContext:
+    context = client._endpoint.http_session._session._manager.connection_pool_kw["ssl_context"]
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    return context  # type: ignore[no-any-return]  # botocore has no types
+
+
+def test_a_bundle_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    bundle, _ = certificate(tmp_path, "localhost")
+    assert _verifying(str(bundle), 1) is _verifying(str(bundle), 1)
+    assert _verifying(str(bundle), 1) is not _verifying(str(bundle), 2)
