@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -187,9 +188,14 @@ class ServiceTool(Tool):
                 call.account_id = self._desk.credentials.account_id(main, call.caller)
             return work()
 
-        return await self._desk.execution.run(
-            in_thread, identity=main.identity if main else self.name, deadline=call.trace.deadline, shield=shield
-        )
+        try:
+            return await self._desk.execution.run(
+                in_thread, identity=main.identity if main else self.name, deadline=call.trace.deadline, shield=shield
+            )
+        except anyio.get_cancelled_exc_class():
+            if not shield:
+                call.trace.deadline = time.monotonic()  # its thread, which goes on, asks AWS for nothing more
+            raise
 
 
 def refuse(call: Call, error: Exception) -> ToolResult:

@@ -233,6 +233,18 @@ async def test_a_read_whose_client_leaves_gives_its_common_place_back_at_once(
             assert time.monotonic() - begun < PROMPT / 2
 
 
+async def test_a_read_whose_client_has_left_asks_aws_for_nothing_more(aws: Standin) -> None:
+    async with serving(deadline=8) as server:
+        aws.forget_calls()
+        aws.fault("throttle", account=PRODUCTION)
+        async with left_behind(server, ("http", "auto"), lambda call: describe(call, "production")) as leave:
+            await until(lambda: seen(aws, "DescribeSecret", PRODUCTION))
+            await leave()
+        attempts = seen(aws, "DescribeSecret", PRODUCTION)
+        await until(lambda: everything_is_back(server))
+        assert seen(aws, "DescribeSecret", PRODUCTION) == attempts
+
+
 async def test_a_change_whose_client_leaves_runs_to_its_end_and_its_outcome_is_audited(
     aws: Standin, wire: tuple[str, str], tmp_path: Path
 ) -> None:
