@@ -13,12 +13,6 @@ READ, REVEAL, WRITE, DESTROY = Scope.READ, Scope.REVEAL, Scope.WRITE, Scope.DEST
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "__aws_ops_tool__"
 
-# AWS decrypts a secret under a customer's key as whoever asks. A session policy grants nothing that the role lacks.
-_DECRYPT: dict[str, Any] = {
-    "Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": "*",
-    "Condition": {"StringLike": {"kms:ViaService": "secretsmanager.*"}},
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class ToolSpec:
@@ -60,12 +54,9 @@ class ToolSpec:
         """The policy that a session of this tool is confined to: a `read` tool's own actions and no other."""
         if self.scope is not READ:
             return None
-        statements: list[dict[str, Any]] = [{"Effect": "Allow", "Action": sorted(self.actions), "Resource": "*"}]
-        if not self.actions:
-            statements = [{"Effect": "Deny", "Action": "*", "Resource": "*"}]
-        if "secretsmanager:GetSecretValue" in self.actions:
-            statements.append(_DECRYPT)
-        return json.dumps({"Version": "2012-10-17", "Statement": statements})
+        allow = {"Effect": "Allow", "Action": sorted(self.actions), "Resource": "*"}
+        deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+        return json.dumps({"Version": "2012-10-17", "Statement": [allow if self.actions else deny]})
 
     def resource_of(self, arguments: Mapping[str, Any]) -> str | None:
         """The resource as a call's arguments name it; a list's names with commas between."""

@@ -37,6 +37,8 @@ NAMED_OTHERWISE = {
     "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
     "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
 }  # fmt: skip
+# AWS decrypts a secret under a customer's key as whoever asks.
+READS_VALUES = {"secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"}
 # Allowed whatever a policy says; and what the server does as itself.
 NEEDS_NOTHING = {"sts:GetCallerIdentity", "sts:AssumeRole"}
 
@@ -56,6 +58,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
         found[tool].add(NAMED_OTHERWISE.get(action, action))
         if action in ("s3:GetObject", "s3:HeadObject") and "VersionId" in parameters:
             found[tool].add("s3:GetObjectVersion")
+        if action in READS_VALUES:
+            found[tool].add("kms:Decrypt")
         return send(client, operation, parameters)
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
