@@ -158,14 +158,16 @@ class SecretsTransferService(AWSServiceBase):
             raise InvalidParameter("The copy would be the secret itself: name another account, region or to_name.")
         held = read(source, described.arn, version_id, version_stage)
         copy = _Copy(sink, name, held, described if with_metadata else None, to_kms_key_id)
-        there = _find(sink, name) if overwrite else None
+        with Call.current().at(destination):
+            there = _find(sink, name) if overwrite else None
+            written = copy.create() if there is None else copy.replace(there, region)
         return CopiedSecret(
             source_arn=held.arn,
             source_version_id=held.version_id,
             name=name,
             to_account_id=account,
             to_region=region,
-            **(copy.replace(there, region) if there is not None else copy.create()),
+            **written,
         )
 
     @tool(READ, "secretsmanager:GetSecretValue", KMS_READ, resource="secret_id")
@@ -187,7 +189,8 @@ class SecretsTransferService(AWSServiceBase):
         """
         other_id = other_secret_id or (secret_id if other == target else _name_in(secret_id))
         one = read(reach(self, target, secret_id), secret_id, version_id, version_stage)
-        two = read(reach(self, other, other_id), other_id, other_version_id, other_version_stage)
+        with Call.current().at(other):
+            two = read(reach(self, other, other_id), other_id, other_version_id, other_version_stage)
         if (one.arn, one.version_id) == (two.arn, two.version_id):
             raise InvalidParameter("Both sides are one version of one secret.")
         # A key of this answer's own: kept, it would let whoever may write a guess hold it against fingerprints in

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -33,6 +34,7 @@ class Call:
         self.arguments: dict[str, Any] = {}
         self.secrets: tuple[str, ...] = ()
         self.report: Callable[[float, float | None, str], None] | None = None
+        self._elsewhere: Grant | None = None
 
     @staticmethod
     def current() -> Call:
@@ -60,6 +62,13 @@ class Call:
         policy = self.spec.session_policy if self.desk.settings.session_policies else None
         return self.desk.credentials.client(self.grant(target), service, self.caller, policy)
 
+    @contextmanager
+    def at(self, target: Target) -> Iterator[None]:
+        """Have a failure name a further target, where the work within is done."""
+        self._elsewhere = self.grant(target)
+        yield
+        self._elsewhere = None  # not after a failure, which is yet to be told
+
     def progress(self, done: float, total: float | None, message: str) -> None:
         """Tell the client how far the work is, if it asked to be told; from the work's thread."""
         if self.report is not None:
@@ -77,10 +86,11 @@ class Call:
     @property
     def place(self) -> tuple[str | None, str | None]:
         """Account and region as a failure names them: where the call ran, or would have."""
-        grant = self.main_grant
-        if grant is None:
+        main, grant = self.main_grant, self._elsewhere or self.main_grant
+        if main is None or grant is None:
             return self._asked_place()
-        return grant.account or self.account_id or grant.identity.account_id, grant.region
+        known = self.account_id if grant.identity == main.identity else None
+        return grant.account or known or grant.identity.account_id, grant.region
 
     def _asked_place(self) -> tuple[str | None, str | None]:
         if not self.spec.actions:  # it runs nowhere in AWS

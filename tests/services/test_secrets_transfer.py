@@ -103,6 +103,22 @@ async def test_a_copy_that_exists_already_is_refused_with_what_to_do(call: Sessi
     assert value("both", "staging") == "staging"
 
 
+async def test_a_failure_names_the_end_where_it_happened(call: Session) -> None:
+    for account in ("production", "staging"):
+        await call("create_secret", name="both", secret_value=account, account=account)
+    await call("create_secret", name="here", secret_value="v", **AT)
+    for tool, arguments, account, region in (
+        ("copy_secret", {"secret_id": "both", "to_account": "staging"}, "staging", "us-east-1"),
+        ("copy_secret", {"secret_id": "none", "to_account": "staging"}, "production", "us-east-1"),
+        ("compare_secrets", {"secret_id": "here", "other_region": "eu-west-1"}, "production", "eu-west-1"),
+        ("compare_secrets", {"secret_id": "here", "other_account": "staging"}, "staging", "us-east-1"),
+    ):
+        failed = await call(tool, **arguments, **AT)
+        assert failed["error_code"].startswith("Resource")
+        assert (failed["account"], failed["region"]) == (account, region)
+        assert f"({account} in {region})" in failed.text
+
+
 async def test_an_overwrite_says_what_it_replaced_and_can_be_rolled_back(call: Session) -> None:
     old = {}
     for account in ("production", "staging"):
