@@ -92,9 +92,14 @@ def _are_aws_tags(tags: dict[str, str]) -> dict[str, str]:
     for key, value in tags.items():
         if not 1 <= len(key) <= 128 or len(value) > 256:
             raise ValueError("a tag's key has 1 to 128 characters, its value at most 256")
-        if key.lower().startswith("aws:"):
-            raise ValueError("tag keys that start with aws: are AWS's own")
+        _is_not_aws_own(key)
     return tags
+
+
+def _is_not_aws_own(key: str) -> str:
+    if key.lower().startswith("aws:"):
+        raise ValueError("tag keys that start with aws: are AWS's own")
+    return key
 
 
 def _is_name_or_arn(value: str) -> str:
@@ -103,6 +108,7 @@ def _is_name_or_arn(value: str) -> str:
     return value
 
 
+TagKey = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_is_not_aws_own)]
 SecretName = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=f"^{NAME}$")]
 SecretId = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_is_name_or_arn)]
 # A leading "!" would turn AWS's filter round.

@@ -30,6 +30,7 @@ from services._secrets import (
     SecretName,
     SecretValue,
     SecretVersion,
+    TagKey,
     Token,
     VersionId,
     VersionStage,
@@ -46,9 +47,7 @@ _PAGE_SIZE = 100
 _CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}
 _VALUE_ARGUMENTS = ("secret_value", "secret_binary", "generate", "description", "kms_key_id")
 
-TagKeys = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=128)]], Field(min_length=1, max_length=50)
-]
+TagKeys = Annotated[list[TagKey], Field(min_length=1, max_length=50)]
 RecoveryWindow = Annotated[int, Field(ge=7, le=30)]
 MaxResults = Annotated[int, Field(ge=1, le=500)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]

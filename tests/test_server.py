@@ -106,7 +106,7 @@ def test_the_env_file_of_the_current_directory_is_nobodys(arguments: list[str], 
 @pytest.mark.parametrize("variable", ["MCP_PORT", "METRICS_PORT"])
 def test_a_port_that_is_taken_stops_the_start_with_one_line_and_nothing_else(variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = run_server(MCP_AUTH_TOKEN=TOKEN, **{"MCP_PORT": "0", variable: str(taken.getsockname()[1])})
+        ended = run_server(timeout=60, MCP_AUTH_TOKEN=TOKEN, **{"MCP_PORT": "0", variable: str(taken.getsockname()[1])})
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.strip().splitlines()
     assert variable in line

@@ -174,6 +174,7 @@ BAD = [
     ("describe_secret", {"secret_id": ""}),
     ("tag_secret", {"secret_id": "x", "tags": {}}),
     ("untag_secret", {"secret_id": "x", "tag_keys": []}),
+    ("untag_secret", {"secret_id": "x", "tag_keys": ["aws:cloudformation:stack-name"]}),
     ("describe_secret", {"secret_id": "x", "role_arn": "arn:aws:iam::1:role/x"}),
     ("describe_secret", {"secret_id": "x", "region": "Frankfurt"}),
     ("describe_secret", {"secret_id": "x", "account": ""}),
