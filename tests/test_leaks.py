@@ -153,8 +153,11 @@ def secret_places(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
             yield from secret_places(schema[name], f"{path}.*")
 
 
-def calls(tool: Any, canary: Canaries) -> Iterator[dict[str, Any]]:
-    """Calls of a tool: as it should be; each argument of a wrong type, or misspelt; a canary for an argument's name."""
+def calls(tool: Any, canary: Canaries) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Calls of a tool: as it should be; each argument of a wrong type, or misspelt; a canary for an argument's name.
+
+    With each, whether it is refused for its form.
+    """
     schema = tool.input_schema
     usual = {"account": "production"} if "account" in schema["properties"] else {}
     without_target = {
@@ -162,15 +165,15 @@ def calls(tool: Any, canary: Canaries) -> Iterator[dict[str, Any]]:
         for name, part in schema["properties"].items()
         if not name.endswith(("account", "profile", "role_arn", "region"))
     }
-    yield filled(schema, canary)
-    yield filled({**schema, "properties": without_target}, canary) | usual
-    yield filled(schema, canary, optional=False) | usual
-    yield filled(schema, canary, optional=False) | usual | {canary(): canary()}
+    yield filled(schema, canary), False
+    yield filled({**schema, "properties": without_target}, canary) | usual, False
+    yield filled(schema, canary, optional=False) | usual, False
+    yield filled(schema, canary, optional=False) | usual | {canary(): canary()}, True
     for name in schema["properties"]:
         right = filled(schema, canary, optional=False) | usual
-        yield {**right, name: [{canary(): canary()}]}
+        yield {**right, name: [{canary(): canary()}]}, True
         right.pop(name, None)
-        yield {**right, f"{name}x": canary()}
+        yield {**right, f"{name}x": canary()}, True
 
 
 B64 = "base64 of it"
@@ -251,12 +254,11 @@ def clients(process: Process) -> list[Client[Any]]:
     ]
 
 
-async def ask(client: Client[Any], tool: str, arguments: dict[str, Any], searched: Searched, *, secret: bool) -> None:
-    """Make a call; what is refused for its form quotes no argument, and no answer at all a secret."""
+async def ask(client: Client[Any], tool: str, arguments: dict[str, Any], searched: Searched, *, unsaid: bool) -> None:
+    """Make a call. Where its arguments are to be left unsaid, the answer is searched for them; else for keys alone."""
     result = await client.call_tool(tool, arguments, raise_on_error=False)
     text = json.dumps(result.structured_content) + "".join(getattr(part, "text", "") for part in result.content)
-    if secret or (result.structured_content or {}).get("error_code") == "InvalidParameter":
-        searched.search("answers", text)
+    searched.search("answers", text, *((WORD,) if unsaid else ()), TOKEN, STS_WORD)
 
 
 async def plant(opened: list[Client[Any]], standin: Standin, canary: Canaries, searched: Searched, part: int) -> None:
@@ -267,16 +269,18 @@ async def plant(opened: list[Client[Any]], standin: Standin, canary: Canaries, s
     for number, tool in enumerate(tools):
         if number % 3 == part:
             async with anyio.create_task_group() as tasks:
-                for turn, arguments in enumerate(calls(tool, canary)):
+                for turn, (arguments, wrong) in enumerate(calls(tool, canary)):
                     client = opened[turn % len(opened)]
-                    tasks.start_soon(lambda c=client, t=tool, a=arguments: ask(c, t.name, a, searched, secret=False))
+                    tasks.start_soon(
+                        lambda c=client, t=tool, a=arguments, w=wrong: ask(c, t.name, a, searched, unsaid=w)
+                    )
     for number, (place, template) in enumerate(RIGHT.items()):
         secret = canary('"\n<é%+/ & 1')
         arguments = planted_in(template, secret) | {"account": "production"}
         client, tool_name = opened[number % len(opened)], place.partition(".")[0]
-        await ask(client, tool_name, arguments, searched, secret=True)
+        await ask(client, tool_name, arguments, searched, unsaid=True)
         standin.fault("error", code="InvalidRequestException", message=echo(secret), account="111111111111")
-        await ask(client, tool_name, arguments, searched, secret=True)
+        await ask(client, tool_name, arguments, searched, unsaid=True)
         standin.clear()
 
 
