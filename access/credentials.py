@@ -25,9 +25,9 @@ from config import ROLE_ARN, Settings
 from errors import NoCredentials, is_denial, translate
 
 # A client's methods are made for it anew: 160 KB for STS, 180 for Secrets Manager, 380 for S3, 430 for IAM, 1,500 for
-# EC2, which is about 130 and 2 for each operation. The bound keeps the clients of 130 accounts' secrets, or of 16
+# EC2, which is about 130 and 2 for each operation. The bound keeps the clients of 68 accounts' secrets, or of 7
 # accounts' EC2; what falls out costs 2 to 5 ms, and a handshake, when it is next asked for.
-MAX_CLIENT_KILOBYTES = 24_000
+MAX_CLIENT_KILOBYTES = 12_000
 MAX_IDENTITIES = 4096
 
 

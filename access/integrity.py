@@ -10,6 +10,7 @@ import io
 import json
 import time
 import xml.parsers.expat
+from functools import partial
 from typing import Any
 
 from botocore.httpsession import Timeout
@@ -29,7 +30,7 @@ class CheckedSession:
 
     def __init__(self, session: Any, protocol: str, longest_read: float) -> None:
         self._session, self._protocol, self._longest_read = session, protocol, longest_read
-        session._get_request_timeout = self._timeout
+        session._get_request_timeout = partial(_timeout, longest_read)  # no reference back, which would outlive us
 
     def send(self, request: Any) -> Any:
         """Send one attempt.
@@ -67,13 +68,6 @@ class CheckedSession:
             raise broken_connection(request.url)
         return response
 
-    def _timeout(self, request: Any) -> Timeout:
-        """botocore lets a request have a read timeout of its own only."""
-        context = request.context
-        return Timeout(
-            connect=context.get(CONNECT_TIMEOUT, CONNECT_SECONDS), read=context.get("read_timeout", self._longest_read)
-        )
-
     def _is_whole(self, response: Any, has_members: bool) -> bool:
         body = response.content
         if response.status_code >= 300:  # who sends an error may be a proxy, with its own format
@@ -93,6 +87,14 @@ def check_answers(client: Any) -> None:
     endpoint = client._endpoint
     protocol, longest_read = client.meta.service_model.resolved_protocol, client.meta.config.read_timeout
     endpoint.http_session = CheckedSession(endpoint.http_session, protocol, longest_read)
+
+
+def _timeout(longest_read: float, request: Any) -> Timeout:
+    """Return a request's own timeouts; botocore lets it have one for reading only."""
+    context = request.context
+    return Timeout(
+        connect=context.get(CONNECT_TIMEOUT, CONNECT_SECONDS), read=context.get("read_timeout", longest_read)
+    )
 
 
 def _read(raw: Any, url: str, end: float) -> bytes:
