@@ -100,7 +100,7 @@ def samples(aws: str) -> dict[str, Any]:
 
 # Further calls, where optional arguments make a tool ask for more.
 MORE: dict[str, list[dict[str, Any]]] = {
-    "describe_instance": [{"console_output": True}],
+    "find_ip_owner": [{"address": "203.0.113.9"}],
     "audit_secrets": [{"compare_values": True}],
     "find_zone_owner": [{"name": "www.example.com"}],
     "compare_secrets": [{"other_secret_id": "app/other"}],
@@ -149,4 +149,4 @@ async def test_every_reading_tool_declares_the_actions_that_it_asks_for_and_no_o
             wrong.append(f"{name} would be denied {denied} under SESSION_POLICIES=1")
         if unused := set(spec.actions) - asked[name] - SOMETIMES - NEEDS_NOTHING:
             wrong.append(f"{name} declares {unused}, which it never asks for")
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
