@@ -336,6 +336,17 @@ async def test_a_zone_whose_making_was_not_answered_is_found_by_its_reference(aw
         assert len(made["name_servers"]) == 4
 
 
+async def test_a_zone_whose_deletion_was_not_answered_has_an_unknown_outcome_and_is_gone(
+    aws_says: type[_Proxy],
+) -> None:
+    zone = make_zone()
+    aws_says.answers = {"DELETE .*/hostedzone/": [loses_the_answer, passes]}
+    async with session_of("route53", HTTP) as call:
+        answer = await call.confirmed("delete_hosted_zone", hosted_zone_id=zone, **AT)
+        assert answer.error_code == "OutcomeUnknown"
+        assert (await call("list_hosted_zones", **AT))["count"] == 0
+
+
 async def test_route_53_is_asked_in_its_own_region_whatever_the_calls(aws: str, monkeypatch: Any) -> None:
     """botocore alone decides; this holds it to what the contract's `region` of an answer does not show."""
     monkeypatch.delenv("AWS_ENDPOINT_URL")
