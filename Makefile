@@ -20,11 +20,11 @@ test: $(VENV)/.dev clients
 	$(BIN)/mypy
 ifeq ($(CONTAINER),yes)
 	tests/container/setup.sh
-	$(BIN)/python -m pytest
 else
 	@echo "NOT RUN: tests marked 'container' (need root and apt-get; CONTAINER=yes forces them)"
-	$(BIN)/python -m pytest -m "not container"
 endif
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not alone$(if $(filter yes,$(CONTAINER)),, and not container)"
 
 # Clients that others wrote, for the tests in tests/clients: npm's, with the Node of PyPI, and the Python SDK 1.x.
 clients: $(CLIENTS)/node_modules/.ready $(CLIENTS)/.mcp1/.ready

@@ -60,13 +60,13 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
 def serve_stdio(settings: Settings) -> int:
     """Serve one local client over stdin and stdout; everything else that is printed goes to stderr."""
     from assembly import build
-    from runtime import logs
+    from runtime import logs, stdio
 
     logs.configure(settings.log_level, settings.log_format, "stderr")
     app = build(settings, stderr=True)
     app.desk.audit.open()
     _warn(settings)
-    app.mcp.run(transport="stdio", show_banner=False)
+    stdio.serve(app.mcp, app.desk.in_flight)
     app.flush()
     return 0
 

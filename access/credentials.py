@@ -6,7 +6,7 @@ import os.path
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -38,6 +38,12 @@ class Signer:
     identity: Identity
     caller: str | None = None
     session_policy: str | None = None
+
+
+@cache
+def _loader() -> Any:
+    """The one reader of botocore's API models, which are large: they are read once a process."""
+    return botocore.session.Session().get_component("data_loader")
 
 
 class _Session(botocore.session.Session):  # type: ignore[misc]  # botocore has no types
@@ -82,7 +88,6 @@ class CredentialStore:
         self._credentials: LRUCache[Signer, RenewingCredentials] = LRUCache(MAX_IDENTITIES)
         self._account_ids: dict[Identity, tuple[str, str]] = {}
         self._asking: dict[Identity, threading.Lock] = {}
-        self._loader: Any = None
         self._profiles: tuple[Any, dict[str, Any]] = (None, {})
 
     # --- clients -----------------------------------------------------------------------------------------------
@@ -263,9 +268,7 @@ class CredentialStore:
 
     def _new_session(self, profile: str | None) -> _Session:
         session = _Session(profile=profile)
-        if self._loader is None:
-            self._loader = session.get_component("data_loader")
-        session.register_component("data_loader", self._loader)
+        session.register_component("data_loader", _loader())
         # boto3 reads AWS_DEFAULT_REGION only; the server's region holds for every session, STS included.
         session.set_config_variable("region", self._settings.region)
         return session
@@ -280,7 +283,7 @@ class CredentialStore:
     @cached_property
     def _regions(self) -> frozenset[str]:
         with self._lock:
-            endpoints = self._session(None).get_component("data_loader").load_data("endpoints")
+            endpoints = _loader().load_data("endpoints")
         return frozenset(region for partition in endpoints["partitions"] for region in partition["regions"])
 
     def regions(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from cachetools import LRUCache
 from errors import RateLimited
 
 _MAX_CALLERS = 10_000
+_ROUNDING = 1e-9  # what sums of floats may be short of, when one has waited just as long as told
 
 
 class RateLimit:
@@ -32,7 +33,7 @@ class RateLimit:
         now = self._clock()
         tokens, since = self._buckets.get(caller, (float(self._per_minute), now))
         tokens = min(float(self._per_minute), tokens + (now - since) * self._per_minute / 60)
-        if tokens < 1:
+        if tokens < 1 - _ROUNDING:
             wait = math.ceil((1 - tokens) * 600 / self._per_minute) / 10
             raise RateLimited(
                 f"More than {self._per_minute} {self._what} a minute.",

@@ -46,6 +46,16 @@ class InFlight:
         if self.draining:
             raise ShuttingDown("The server is shutting down.", next_step="Retry; another replica answers.")
 
+    async def finish(self, cut_short: Callable[[], bool]) -> None:
+        """Take no more calls; wait for the end of those at hand, DRAIN_SECONDS at most, and for their last bytes."""
+        self.draining = True
+        log.info("draining", extra={"calls": self.calls})
+        end = time.monotonic() + DRAIN_SECONDS
+        while self.calls and time.monotonic() < end and not cut_short():
+            await asyncio.sleep(0.02)
+        if not cut_short():
+            await asyncio.sleep(_LAST_BYTES_SECONDS)
+
 
 class DrainingServer(uvicorn.Server):
     """A uvicorn server that ends in order: listeners, calls in flight, idle streams, process.
@@ -71,17 +81,11 @@ class DrainingServer(uvicorn.Server):
             self._when_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._in_flight.draining = True
         for server in self.servers:
             server.close()
         # Whoever speaks on over an open connection gets an answer, and turns elsewhere with the next call.
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        log.info("draining", extra={"calls": self._in_flight.calls})
-        end = time.monotonic() + DRAIN_SECONDS
-        while self._in_flight.calls and time.monotonic() < end and not self.force_exit:
-            await asyncio.sleep(0.02)
-        if not self.force_exit:
-            await asyncio.sleep(_LAST_BYTES_SECONDS)
+        await self._in_flight.finish(lambda: self.force_exit)
         AppStatus.should_exit = True
         await super().shutdown(sockets)
         log.info("stopped", extra={"calls": self._in_flight.calls})

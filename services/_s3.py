@@ -114,7 +114,7 @@ class ObjectContent(AWSModel):
     truncated: bool
     next_start: int | None = None
     content_type: str | None = None
-    e_tag: str | None = Field(default=None, alias="ETag")
+    e_tag: str = Field(alias="ETag")
     version_id: str | None = None
 
 

@@ -26,6 +26,7 @@ from tests.processes import Process, server_process
 from tests.raw_sessions import KINDS, SSE, Connection, Handshake, Modern, Session
 from tests.standin import Standin
 
+pytestmark = pytest.mark.alone
 SESSIONS, CALLS = 300, 5000
 PING_SECONDS = 20.0  # the contract's; a silence of SILENCE would pass it
 SILENCE = 21.0

@@ -215,10 +215,10 @@ def number_of_things(aws: Any, service: str, ids: dict[str, str]) -> dict[str, i
     """Count what a request that is repeated could make one too many of."""
     if service == "secretsmanager":
         try:
-            listed = aws.list_secret_version_ids(SecretId="app/db", IncludeDeprecated=True)["Versions"]
+            aws.describe_secret(SecretId="app/db")  # moto breaks down over the versions of a secret that is gone
         except aws.exceptions.ResourceNotFoundException:
             return {"versions": 0}
-        return {"versions": len(listed)}
+        return {"versions": len(aws.list_secret_version_ids(SecretId="app/db", IncludeDeprecated=True)["Versions"])}
     if service == "ec2":
         return {"snapshots": len(aws.describe_snapshots(OwnerIds=["self"])["Snapshots"])}
     if service == "iam":

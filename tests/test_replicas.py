@@ -322,7 +322,8 @@ async def test_a_replica_that_is_asked_to_stop_costs_no_call(aws: Standin, tmp_p
         await load.run(["modern"] * 16, cluster.replicas["a"].process.terminate)
         came = Counter(made.came for made in load.calls)
         print(came)
-        # One call on each connection that was open already, at most, is told to come again.
+        # One call on each connection that was open already, at most, is told to come again; haproxy has two threads
+        # here, each with idle connections of its own.
         assert set(came) <= {"ok", "ShuttingDown"}
-        assert came["ShuttingDown"] <= 16
+        assert came["ShuttingDown"] <= 2 * 16
         assert cluster.replicas["a"].process.wait(10) == 0

@@ -9,6 +9,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -108,6 +109,12 @@ def _is_unicode(value: Any) -> bool:
     elif isinstance(value, dict):
         return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
     return not isinstance(value, list) or all(map(_is_unicode, value))
+
+
+@cache
+def arguments_of(function: Callable[..., Any], *, confirmable: bool) -> Arguments:
+    """Return what a service's function takes as a tool; worked out once, however many servers a process builds."""
+    return Arguments(function, confirmable=confirmable)
 
 
 def _target_prefix(hint: Any) -> str | None:

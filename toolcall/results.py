@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import (
@@ -59,6 +60,7 @@ Timestamp = AwareDatetime
 """A moment in UTC, ISO 8601 on the wire."""
 
 
+@cache
 def output_schema(result: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of a tool's structured content: the result or the failure, told apart by `success`.
 

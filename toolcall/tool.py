@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import MethodType
 from typing import Any, TypeVar
 
 import anyio
@@ -36,7 +37,7 @@ from errors import (
     translate,
 )
 from toolcall import fingerprints
-from toolcall.arguments import Arguments, description
+from toolcall.arguments import Arguments, arguments_of, description
 from toolcall.call import Call
 from toolcall.consent import Consent
 from toolcall.desk import Desk
@@ -60,11 +61,9 @@ class ServiceTool(Tool):
     _arguments: Arguments = PrivateAttr()
 
     @classmethod
-    def of(
-        cls, method: Callable[..., BaseModel], spec: ToolSpec, desk: Desk, plan: Callable[..., Plan] | None
-    ) -> ServiceTool:
+    def of(cls, method: MethodType, spec: ToolSpec, desk: Desk, plan: Callable[..., Plan] | None) -> ServiceTool:
         """Return the tool of a bound method; `plan` is what makes its Plan where it may destroy."""
-        arguments = Arguments(method, confirmable=spec.may_destroy)
+        arguments = arguments_of(method.__func__, confirmable=spec.may_destroy)
         title = method.__name__.replace("_", " ").capitalize()
         tool = cls(
             name=method.__name__,

@@ -504,7 +504,7 @@ def pod_identity_agent(lifetime: float) -> Iterator[tuple[str, list[str | None]]
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as agent:
-        threading.Thread(target=agent.serve_forever, daemon=True).start()
+        threading.Thread(target=agent.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{agent.server_port}/v1/credentials", seen
         agent.shutdown()
 

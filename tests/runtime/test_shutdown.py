@@ -243,16 +243,31 @@ def stdio_server(aws: Standin, log: Path) -> Iterator[StdioServer]:
             process.kill()
 
 
-@pytest.mark.parametrize("how", ["EOF", "SIGTERM"])
+@pytest.mark.parametrize("how", ["EOF", "SIGTERM", "SIGINT"])
 def test_a_stdio_server_ends_with_its_client_or_a_signal(aws: Standin, log: Path, how: str) -> None:
     with stdio_server(aws, log) as server:
-        server.end(how)
+        assert server.end(how) == 0
 
 
-async def test_a_change_in_flight_when_a_stdio_client_leaves_is_done_and_audited(aws: Standin, log: Path) -> None:
+@pytest.mark.parametrize("how", ["EOF", "SIGTERM"])
+async def test_a_change_in_flight_when_a_stdio_server_ends_is_done_and_audited(
+    aws: Standin, log: Path, how: str
+) -> None:
     with stdio_server(aws, log) as server:
         aws.fault("slow", service="secretsmanager", ms=1000)
         server.update()
         await until(lambda: aws.calls("UpdateSecret"))
-        assert server.end("EOF") == 0
+        assert server.end(how) == 0
+        if how == "SIGTERM":  # the client is still there, and gets its answer
+            assert b'"success":true' in server.stdout.readline()
     assert outcomes(log, "update_secret") == {"intent": 1, "success": 1}
+
+
+async def test_sigint_after_sigterm_ends_a_stdio_server_at_once(aws: Standin, log: Path) -> None:
+    with stdio_server(aws, log) as server:
+        aws.fault("hang", service="secretsmanager")
+        server.update()
+        await until(lambda: aws.calls("UpdateSecret"))
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        assert server.end("SIGINT") == 0

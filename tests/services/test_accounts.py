@@ -126,7 +126,7 @@ class _CannedTrail(BaseHTTPRequestHandler):
 @pytest.fixture
 def canned_trail(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _CannedTrail)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", f"http://127.0.0.1:{server.server_port}")
     ASKED.clear()
     yield
@@ -194,7 +194,7 @@ async def test_what_aws_denies_of_an_account_does_not_empty_the_answer(
     aws: str, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), _CannedOrganization)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", f"http://127.0.0.1:{listening.server_port}")
     second = {"ACCOUNT_ADMIN_ROLE_ARN": "arn:aws:iam::111111111111:role/admin"}
     async with running(TOOLSETS="accounts", **second) as server, server.session(*wire) as call:

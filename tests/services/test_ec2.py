@@ -262,7 +262,7 @@ async def test_every_other_listing_goes_on_past_one_page(
     environment: None, empty_aws: None, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listening = ThreadingHTTPServer(("127.0.0.1", 0), _PagedEC2)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", f"http://127.0.0.1:{listening.server_port}")
     async with running(TOOLSETS="ec2") as server, server.session(*wire) as call:
         for tool, (*_, member, name) in LISTINGS.items():

@@ -376,7 +376,7 @@ class _CannedIAM(BaseHTTPRequestHandler):
 def canned_iam(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An IAM shaped by AWS's API model, for what moto answers with 500."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _CannedIAM)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
     yield url

@@ -85,7 +85,7 @@ def loses_the_answer(proxy: _Proxy) -> None:
 def aws_says(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Proxy]]:
     handler = type("Proxy", (_Proxy,), {"moto": aws, "answers": {}, "seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     boto("route53", "production")  # what arranges asks moto itself: that client is kept for the whole run
     monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", f"http://127.0.0.1:{server.server_port}")
     yield handler

@@ -295,7 +295,7 @@ def strict(environment: None, empty_aws: None, monkeypatch: pytest.MonkeyPatch) 
             return
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{listening.server_port}")
     yield s3
     listening.shutdown()
