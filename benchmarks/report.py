@@ -29,8 +29,8 @@ absolute figures do not.
 {rates}
 
 Measured {date} on {machine}: Python {python}, {packages}.
-Server, stand-in and load generator share the machine. The server does all it does in production (bearer token, policy, audit to a file), with `MAX_CONCURRENT_CALLS_PER_IDENTITY`
-raised to 64, since all calls are one identity's.
+Server, stand-in and load generator share the machine. The server does all it does in production (bearer token, policy,
+audit to a file), with `MAX_CONCURRENT_CALLS_PER_IDENTITY` raised to 64, since all calls are one identity's.
 """
 NAMES = {"ours": "aws-ops, /mcp", "ours, SSE": "aws-ops, SSE", "minimal": "minimal server", "boto3": "raw boto3"}
 
