@@ -29,6 +29,8 @@ from errors import NoCredentials, is_denial, translate
 # accounts' EC2; what falls out costs 2 to 5 ms, and a handshake, when it is next asked for.
 MAX_CLIENT_KILOBYTES = 12_000
 MAX_IDENTITIES = 4096
+# Where botocore looks last, whatever the profile: another's credentials to a profile that has none of its own.
+_KNOW_NO_PROFILE = ("ec2-credentials-file", "boto-config", "container-role", "iam-role")
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,9 @@ class CredentialStore:
         """Run botocore's own provider chain anew: environment, files, SSO, web identity, container, instance."""
         profile = signer.identity.profile
         session = self._new_session(profile)
+        if profile is not None:
+            for provider in _KNOW_NO_PROFILE:
+                session.get_component("credential_provider").remove(provider)
         _refuse_mfa(session, profile)
         if signer.caller is not None:
             session.full_config["profiles"][profile]["role_session_name"] = signer.caller
@@ -289,14 +294,17 @@ class CredentialStore:
     def regions(self) -> frozenset[str]:
         return self._regions
 
-    def _profile_tables(self) -> dict[str, Any]:
-        """The profiles of the AWS config and credentials files, read again when a file has changed."""
+    @cached_property
+    def _files(self) -> tuple[str, ...]:
+        """The AWS config and credentials files. Asked for at each call on the event loop, which waits for no lock."""
         with self._lock:
             probe = self._session(None)
-            paths = [
-                os.path.expanduser(probe.get_config_variable(name)) for name in ("config_file", "credentials_file")
-            ]
-        stamp = tuple((path, os.stat(path).st_mtime_ns if os.path.exists(path) else None) for path in paths)
+            names = ("config_file", "credentials_file")
+            return tuple(os.path.expanduser(probe.get_config_variable(name)) for name in names)
+
+    def _profile_tables(self) -> dict[str, Any]:
+        """The profiles of the AWS config and credentials files, read again when a file has changed."""
+        stamp = tuple((path, os.stat(path).st_mtime_ns if os.path.exists(path) else None) for path in self._files)
         if self._profiles[0] != stamp:
             self._profiles = (stamp, self._new_session(None).full_config["profiles"])
         return self._profiles[1]
