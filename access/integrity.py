@@ -18,8 +18,8 @@ from botocore.httpsession import Timeout
 from errors import OutcomeUnknown, broken_connection, broken_read, is_unanswered, timed_out
 
 CONNECT_SECONDS = 3
-# In a request's context: it must not be repeated; its answer has members; how long connecting may take.
-ONCE, ANSWERS, CONNECT_TIMEOUT = "aws_ops_once", "aws_ops_answers", "aws_ops_connect"
+# In a request's context: it must not be repeated; its answer is a document; how long connecting may take.
+ONCE, DOCUMENT, CONNECT_TIMEOUT = "aws_ops_once", "aws_ops_document", "aws_ops_connect"
 _JSON, _XML = ("json",), ("query", "ec2")
 _CHUNK = 65_536
 _MOST_BUFFERED = 4 * 1_048_576
@@ -64,20 +64,20 @@ class CheckedSession:
         response._content = body
         if streamed:
             response.raw = io.BytesIO(body)
-        elif request.method != "HEAD" and not self._is_whole(response, request.context.get(ANSWERS, False)):
+        elif request.method != "HEAD" and not self._is_whole(response, request.context.get(DOCUMENT, False)):
             raise broken_connection(request.url)
         return response
 
-    def _is_whole(self, response: Any, has_members: bool) -> bool:
+    def _is_whole(self, response: Any, is_document: bool) -> bool:
         body = response.content
         if response.status_code >= 300:  # who sends an error may be a proxy, with its own format
             return True
         if not body.strip():
-            return not (has_members and self._protocol in _JSON)
+            return not is_document  # botocore would take it for a document without members
         kind = response.headers.get("content-type", "")
         if self._protocol in _JSON or (self._protocol == "rest-json" and "json" in kind):
             return _is_json(body)
-        if self._protocol in _XML or (self._protocol == "rest-xml" and "xml" in kind):
+        if self._protocol in _XML or (self._protocol == "rest-xml" and (is_document or "xml" in kind)):
             return _is_xml(body)
         return True
 
@@ -87,6 +87,15 @@ def check_answers(client: Any) -> None:
     endpoint = client._endpoint
     protocol, longest_read = client.meta.service_model.resolved_protocol, client.meta.config.read_timeout
     endpoint.http_session = CheckedSession(endpoint.http_session, protocol, longest_read)
+
+
+def answers_with_a_document(operation: Any) -> bool:
+    """Tell whether what an operation answers stands in the body, as JSON or XML: not in headers, nor as bytes."""
+    if (shape := operation.output_shape) is None:
+        return False
+    if payload := shape.serialization.get("payload"):
+        return bool(shape.members[payload].type_name == "structure")
+    return any("location" not in member.serialization for member in shape.members.values())
 
 
 def _timeout(longest_read: float, request: Any) -> Timeout:

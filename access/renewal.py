@@ -90,16 +90,20 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         self.get_frozen_credentials()
         return self._current.expires_at if self._current is not None else None
 
-    def renew(self, signed_as: str | None = None) -> None:
-        """Forget the credentials held; the next signature obtains new ones.
+    def renew(self, signed_as: str | None = None, *, older_than: float = 0.0) -> bool:
+        """Forget the credentials held; the next signature obtains new ones. Tell whether that is so.
 
         Args:
             signed_as: The Authorization header of a request whose credentials AWS called expired. Where it was signed
                 with others than those held, somebody has renewed them already.
+            older_than: Keep those that were obtained fewer seconds ago: they have not expired.
         """
         current = self._current
         if current is not None and (signed_as is None or current.frozen.access_key in signed_as):
+            if time.monotonic() - self._since < older_than:
+                return False
             self._current = None
+        return True
 
     def recheck(self) -> None:
         """Obtain anew what never expires by itself, so that vanished or changed credentials are noticed."""

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from access.integrity import ANSWERS, CONNECT_SECONDS, CONNECT_TIMEOUT, ONCE
+from access.integrity import CONNECT_SECONDS, CONNECT_TIMEOUT, DOCUMENT, ONCE, answers_with_a_document
 from access.repeats import is_read, may_repeat
 from errors import DeadlineExceeded, never_reached_aws
 
@@ -21,6 +21,8 @@ MAX_ATTEMPTS = 3
 _SIGNED_AS, _RENEWED, _SENT_BEFORE, _LOST = "aws_ops_signed_as", "aws_ops_renewed", "aws_ops_sent", "aws_ops_lost"
 # An attempt with less time than this is not begun; half of it is kept for telling that connecting took too long.
 _LEAST_SECONDS = 0.2
+# Credentials of less than this age have not expired, so that what is refused for another reason renews none.
+_TOO_YOUNG_SECONDS = 60.0
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 
@@ -84,7 +86,7 @@ def watch(client: Any, credentials: Any) -> None:
     def before_send(event_name: str, request: Any, **_: Any) -> None:
         operation = model.operation_model(_operation(event_name))
         request.context[ONCE] = not may_repeat(operation, request)
-        request.context[ANSWERS] = bool(operation.output_shape and operation.output_shape.members)
+        request.context[DOCUMENT] = answers_with_a_document(operation)
         _before_send(longest_read, _operation(event_name), request)
 
     events.register("before-send", before_send)
@@ -146,11 +148,13 @@ def _needs_retry(
     left = seconds_left()
     if caught_exception is not None and left is not None and left <= _LEAST_SECONDS:
         raise _out_of_time()  # rather than wait for a next attempt that would not be made
-    if response is None or response[1].get("Error", {}).get("Code") not in _EXPIRED:
+    code = response[1].get("Error", {}).get("Code") if response is not None else None
+    # What answers a HEAD has no body, and S3's status for an expired token is 400 as for anything.
+    if code not in _EXPIRED and not (code == "400" and request_dict["method"] == "HEAD"):
         return None
     context = request_dict["context"]
     if _SIGNED_AS not in context or context.get(_RENEWED):
         return None
     context[_RENEWED] = True
-    credentials.renew(context[_SIGNED_AS])
-    return 0.0 if attempts < MAX_ATTEMPTS else None
+    renewed = credentials.renew(context[_SIGNED_AS], older_than=0.0 if code in _EXPIRED else _TOO_YOUNG_SECONDS)
+    return 0.0 if renewed and attempts < MAX_ATTEMPTS else None
