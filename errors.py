@@ -246,6 +246,7 @@ _RETRYABLE_CODES = re.compile(
 )
 # An answer to HEAD has no body, so botocore has the status alone for a code.
 _OF_A_HEAD = {"403": "AccessDenied", "404": "NotFound", "412": "PreconditionFailed"}
+_PAGE = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
 _UNREACHABLE_NEXT_STEP = "Retry; if it persists check the network path and VPC endpoints to AWS."
 
 
@@ -291,7 +292,9 @@ def _from_client_error(response: Any) -> AWSError:
         message = message.split("\n")[0]
     if "<" not in message and code in _OF_A_HEAD:
         code, message = _OF_A_HEAD[code], f"{message}."
-    elif code.isdigit() or "<" in message:  # no error of an AWS API, but a page of whatever stands before it
+    elif (
+        code.isdigit() or not error.get("Code") or _PAGE.match(message)
+    ):  # no error of an AWS API, but a page of whatever stands before it
         code, message = (
             "InternalFailure" if status >= 500 else "TooManyRequests" if status == 429 else "UnknownError",
             f"AWS answered with HTTP status {status}.",
@@ -380,7 +383,7 @@ def broken_read(url: str, error: Exception) -> Exception:
 
 def is_missing(failure: AWSOpsError) -> bool:
     """Tell whether AWS said that the resource does not exist."""
-    return bool(re.search("NotFound|NoSuch|Missing", failure.error_code))
+    return bool(re.search("NotFound|NoSuch", failure.error_code))
 
 
 def is_denial(failure: AWSOpsError) -> bool:

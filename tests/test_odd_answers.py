@@ -158,6 +158,14 @@ async def test_a_proxys_page_is_no_text_of_awss(aws: OddEndpoint, call: Session)
     await at_once(check, PAGES)
 
 
+async def test_a_text_of_awss_that_quotes_angle_brackets_keeps_its_code(aws: OddEndpoint, call: Session) -> None:
+    quoting = b'{"__type": "InvalidParameterException", "Message": "The value <b> is not allowed"}'
+    answer, attempts = await Secret(aws, call).look(http("400 Bad Request", quoting))
+    assert (answer.error_code, answer["message"], attempts) == (
+        "InvalidParameterException", "The value <b> is not allowed", 1,
+    )  # fmt: skip
+
+
 async def test_a_change_that_aws_failed_at_and_then_refused_may_have_been_applied_and_a_denial_not(
     aws: OddEndpoint, call: Session
 ) -> None:
