@@ -66,7 +66,13 @@ def _trust_is_not_open(arguments: Mapping[str, Any]) -> None:
 def _danger(document: Any) -> str | None:
     try:
         return danger_of(Policy(str(document)))
-    except (ValueError, KeyError, TypeError, AttributeError):  # no policy at all: refused for that when it is parsed
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # no policy at all: refused for that when it is parsed
         return None
 
 

@@ -1,7 +1,8 @@
-"""Asking before what cannot be undone: the person where the client can be asked, else a token for the second call."""
+"""Asking before what cannot be undone or opens much: the person where that can be, else a token for the second call."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -15,10 +16,11 @@ from access.confirmation import LIFETIME_SECONDS, Act, Plan
 from errors import ConfirmationRequired
 from toolcall.call import Call
 
+log = logging.getLogger("aws_ops.calls")
 _QUESTION = "confirm"
 _SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {"confirm": {"type": "boolean", "title": "Do it; it cannot be undone"}},
+    "properties": {"confirm": {"type": "boolean", "title": "Do it"}},
     "required": ["confirm"],
 }
 
@@ -88,8 +90,11 @@ class Consent:
     async def _elicit(self, plan: Plan) -> bool:
         self.kept_waiting, asked = True, time.monotonic()
         answer: Any = None
-        with anyio.move_on_after(LIFETIME_SECONDS):
-            answer = await self._context.elicit(self._message(plan), bool)
+        try:
+            with anyio.move_on_after(LIFETIME_SECONDS):
+                answer = await self._context.elicit(self._message(plan), bool)
+        except Exception as error:  # the client failed to ask, or its answer makes no sense: neither is a yes
+            log.warning("a question was not answered", extra={"error": type(error).__name__})
         self._call.trace.deadline += time.monotonic() - asked  # a person's time is not the call's
         return answer is not None and answer.action == "accept" and answer.data is True
 
@@ -110,13 +115,13 @@ class Consent:
     def _required(self, plan: Plan) -> ConfirmationRequired:
         if self._human_only:
             return ConfirmationRequired(
-                "This cannot be undone, and this server takes a person's word only. Nothing was done.",
+                "This needs a yes, and this server takes a person's only. Nothing was done.",
                 next_step="Use a client that can ask its user (MCP elicitation).",
                 plan=self._plan(plan),
             )
         token = self._call.desk.confirmations.issue(self._act, plan)
         return ConfirmationRequired(
-            f"This cannot be undone: {self._message(plan)} Nothing was done yet.",
+            f"This needs a person's yes: {self._message(plan)} Nothing was done yet.",
             next_step=f"Show the plan to a person. If they agree, call again within 5 minutes with confirm={token}",
             plan=self._plan(plan),
             confirm=token,

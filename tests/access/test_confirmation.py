@@ -483,6 +483,21 @@ async def test_anything_but_a_yes_does_nothing_and_leaves_no_token_behind(
     assert (aws.stands(secret), aws.deletions()) == (True, 0)
 
 
+@pytest.mark.parametrize("wire", [("sse", "auto"), ("http", "legacy")], ids="-".join)
+async def test_a_client_that_fails_to_ask_or_answers_nonsense_has_not_said_yes(
+    server: Server, aws: AWS, wire: tuple[str, str]
+) -> None:
+    async def fails(*_: Any) -> ElicitResult:
+        raise RuntimeError("there is no window to ask in")
+
+    for handler in (fails, saying("accept", "perhaps"), saying("accept", [True])):
+        secret = aws.secret()
+        async with server.session(*wire, elicitation_handler=handler) as call:
+            answer = await call("delete_secret", **secret)
+        assert (answer.error_code, "confirm" in answer.content) == ("ConfirmationRequired", False)
+        assert (aws.stands(secret), aws.deletions()) == (True, 0)
+
+
 @pytest.mark.parametrize("change", ["a version was added", "it was re-created"])
 async def test_a_yes_is_void_if_the_resource_changed_while_the_person_thought(
     server: Server, aws: AWS, wire: tuple[str, str], change: str

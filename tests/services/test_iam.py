@@ -179,6 +179,7 @@ async def test_a_policy_that_could_do_anything_is_confirmed_first(server: Server
                 asked = await call(tool, document=document, **where, **AT)
                 assert asked.error_code == "ConfirmationRequired", (tool, document)
                 assert "every resource" in asked["plan"]["will_be_lost"]
+                assert "undone" not in asked.text, "it can be"
         assert (await call("list_policies", **AT))["count"] == 1
         assert (await call("get_role", role_name="app", **AT))["inline_policies"] == {}
 
@@ -287,6 +288,13 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("simulate_principal_policy", {"principal_arn": "me", "actions": ["s3:GetObject"]}),
     ("simulate_principal_policy", {"principal_arn": "arn:aws:iam::111111111111:role/x", "actions": ["S3"]}),
     ("explain_denial", {}),
+    *(
+        (tool, {**where, "document": "[" * 20_000})  # too deep to be judged, which comes before all else
+        for tool, where in (
+            ("create_policy", {"policy_name": "p"}),
+            ("put_role_policy", {"role_name": "r", "policy_name": "p"}),
+        )
+    ),
 ]
 
 
