@@ -23,14 +23,15 @@ from errors import InvalidParameter, is_denial, translate
 from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
 from toolcall.call import Call
 from toolcall.desk import Desk
-from toolcall.fanout import MOST_AT_ONCE, gather
+from toolcall.fanout import gather
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Moment = Annotated[AwareDatetime, Field(strict=False)]  # a string on the wire
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-# A wire argument and the attribute it looks up; AWS takes one per request.
-_NUMBERS_SECONDS, _ASK_AGAIN_SECONDS = 3.0, 60.0
-# The first of them that is given is looked up; the rest are held against what comes back.
+_NUMBERS_SECONDS, _ASK_AGAIN_SECONDS, _MOST_NUMBERS_AT_ONCE = 3.0, 60.0, 32
+_SHARE_OF_TIME = 0.4  # for accounts that may hang, of what a call has left
+# A wire argument and the attribute it looks up; AWS takes one per request. The first of them that is given is looked
+# up; the rest are held against what comes back.
 _LOOKUPS = {
     "access_key_id": "AccessKeyId", "event_name": "EventName", "resource_name": "ResourceName", "username": "Username",
 }  # fmt: skip
@@ -152,17 +153,17 @@ class AccountsService(AWSServiceBase):
         Each is asked once a minute at most, so that one that hangs does not hold a thread per call.
         """
         now, asking = time.monotonic(), []
-        pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="account-number")
+        pool = ThreadPoolExecutor(_MOST_NUMBERS_AT_ONCE, thread_name_prefix="account-number")
         for account in accounts:
             identity = identity_of(account)
             if self.desk.credentials.known_account_id(identity) is None and self._ask_again.get(identity, now) <= now:
-                self._ask_again[identity] = now + _ASK_AGAIN_SECONDS
                 asking.append(pool.submit(contextvars.copy_context().run, self._ask_number, account))
         wait(asking, timeout=_NUMBERS_SECONDS)
         pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask_number(self, account: Account) -> None:
         caller = Call.current().caller
+        self._ask_again[identity_of(account)] = time.monotonic() + _ASK_AGAIN_SECONDS
         self.desk.credentials.account_id(self.desk.policy.decide(caller, Target(account=account.name)), caller)
 
     @tool(READ, "sts:GetCallerIdentity")
@@ -253,6 +254,7 @@ class AccountsService(AWSServiceBase):
         asked = gather(
             [Target(account=name) for name, number in known.items() if number is None],
             lambda one: self.desk.credentials.account_id(call.grant(one), call.caller),
+            share=_SHARE_OF_TIME,
         )
         for name, number in {**known, **{str(one.account): number for one, number in asked.answers}}.items():
             if number is not None:
@@ -262,7 +264,9 @@ class AccountsService(AWSServiceBase):
     def _reach(self, names: list[str]) -> dict[str, str | None]:
         """Return, for each account's name, why it cannot be reached, or None."""
         gathered = gather(
-            [Target(account=name) for name in names], lambda target: self.client(target).get_caller_identity()
+            [Target(account=name) for name in names],
+            lambda target: self.client(target).get_caller_identity(),
+            share=_SHARE_OF_TIME,
         )
         reached: dict[str, str | None] = {str(target.account): None for target, _ in gathered.answers}
         return reached | {str(failure.account): failure.error_code for failure in gathered.failures}

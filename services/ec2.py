@@ -283,7 +283,7 @@ class EC2Service(AWSServiceBase):
         page = self._page(target, "describe_subnets", filters, max_results, next_token)
         return Subnets.of([Subnet.of(row) for row in page["Subnets"]], page)
 
-    @tool(READ, "ec2:DescribeNetworkInterfaces", "ec2:DescribeAddresses")
+    @tool(READ, "ec2:DescribeNetworkInterfaces", "ec2:DescribeAddresses", everywhere=True)
     def find_ip_owner(
         self,
         address: Address,

@@ -55,7 +55,10 @@ class Route53OwnerService(AWSServiceBase):
     client_name = "route53"
     toolset = "route53"
 
-    @tool(READ, "route53:ListHostedZones", "route53:GetHostedZone", "route53:ListResourceRecordSets", resource="name")
+    @tool(
+        READ, "route53:ListHostedZones", "route53:GetHostedZone", "route53:ListResourceRecordSets", resource="name",
+        everywhere=True,
+    )  # fmt: skip
     def find_zone_owner(self, name: DomainName, target: Target) -> ZoneOwners:
         """Find which configured account's hosted zone holds a name, by the longest match; public and private."""
         call = Call.current()

@@ -26,6 +26,7 @@ class ToolSpec:
         destructive: Whether it can overwrite or remove something (MCP's destructiveHint).
         idempotent: Whether repeating it with the same arguments changes nothing more (MCP's idempotentHint).
         open_world: Whether it reaches AWS at all.
+        everywhere: Whether it asks every account of the caller's, where the call names none.
         destroys_if: Given the raw arguments, whether this call is irreversible, so of scope `destroy`.
         check: Given the checked arguments, raises InvalidParameter where they do not fit each other.
     """
@@ -36,6 +37,7 @@ class ToolSpec:
     destructive: bool = False
     idempotent: bool = False
     open_world: bool = True
+    everywhere: bool = False
     destroys_if: Callable[[Mapping[str, Any]], bool] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
 
@@ -88,6 +90,7 @@ def tool(
     destructive: bool | None = None,
     idempotent: bool | None = None,
     open_world: bool = True,
+    everywhere: bool = False,
     destroys_if: Callable[[Mapping[str, Any]], bool] | None = None,
     check: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
@@ -99,6 +102,7 @@ def tool(
         destructive=(scope is DESTROY) if destructive is None else destructive,
         idempotent=(not scope.changes) if idempotent is None else idempotent,
         open_world=open_world,
+        everywhere=everywhere,
         destroys_if=destroys_if,
         check=check,
     )

@@ -25,11 +25,13 @@ from access.confirmation import Act, Plan, invalid
 from access.identity import Target
 from access.trace import Trace, current_trace
 from errors import (
+    AccountNotAllowed,
     AuditUnavailable,
     AWSError,
     AWSOpsError,
     InternalError,
     InvalidParameter,
+    NoCredentials,
     OutcomeUnknown,
     Refusal,
     is_denial,
@@ -122,7 +124,7 @@ class ServiceTool(Tool):
         confirm = values.pop("confirm", None)
         for target in values.values():
             if isinstance(target, Target):
-                call.grant(target)
+                self._grant(call, target)
         if call.scope is not READ:
             self._desk.audit.require()
         if call.scope is DESTROY and values.get("dry_run") is not True:  # trying out destroys nothing
@@ -135,6 +137,19 @@ class ServiceTool(Tool):
             self._desk.reveals.take(call.caller.name, self._spec.reveals_of(call.raw))
             self._desk.audit.write(call.foretell())
         return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
+
+    def _grant(self, call: Call, target: Target) -> None:
+        """Decide on a target before any AWS call.
+
+        Who may not use the default credentials may still ask all of his accounts: the first stands for the call then.
+        """
+        try:
+            call.grant(target)
+        except (AccountNotAllowed, NoCredentials):
+            first = next(iter(call.desk.policy.accounts_of(call.caller)), None)
+            if not self._spec.everywhere or first is None or target != Target(region=target.region):
+                raise
+            call.grant(Target(account=first.name, region=target.region))
 
     def _admit(self, call: Call) -> None:
         """What is decided before the arguments are looked at."""
