@@ -11,20 +11,21 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 demo: $(VENV)/.demo
 	$(BIN)/python server.py --demo
 
-# Only root on a Debian machine can set up the container tests from nothing; elsewhere they are left out, and it says so.
-CONTAINER ?= $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
+# Only root on a Debian machine can install what these tests need; elsewhere they are left out, and it says so.
+DEBIAN ?= $(shell [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo yes)
 
 test: $(VENV)/.dev clients
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-ifeq ($(CONTAINER),yes)
+ifeq ($(DEBIAN),yes)
 	tests/container/setup.sh
+	tests/replicas_setup.sh
 else
-	@echo "NOT RUN: tests marked 'container' (need root and apt-get; CONTAINER=yes forces them)"
+	@echo "NOT RUN: tests marked 'container' or 'balancer' (need root and apt-get; DEBIAN=yes forces them)"
 endif
 	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not alone$(if $(filter yes,$(CONTAINER)),, and not container)"
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not alone$(if $(filter yes,$(DEBIAN)),, and not container and not balancer)"
 
 # Clients that others wrote, for the tests in tests/clients: npm's, with the Node of PyPI, and the Python SDK 1.x.
 clients: $(CLIENTS)/node_modules/.ready $(CLIENTS)/.mcp1/.ready

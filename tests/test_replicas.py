@@ -27,6 +27,7 @@ from tests.processes import ROOT, Process, clean_environment, server_process
 from tests.raw_sessions import KINDS, SSE, Handshake, Modern
 from tests.standin import Standin
 
+pytestmark = pytest.mark.balancer
 NAMES = ("a", "b")
 KEY = "a-key-that-both-replicas-share-0123456789"
 SECRET = "replicas/db"
