@@ -39,6 +39,10 @@ def _parts(secret: str) -> Iterator[str]:
     if secret:
         yield secret
     yield from (word for word in re.split(r"[\s,;:&=\"'{}\[\]]+", secret) if len(word) >= 2 * _SHORT)
+    try:  # bytes, which were submitted so
+        yield from (text for text in [base64.b64decode(secret, validate=True).decode()] if len(text) >= _SHORT)
+    except ValueError:
+        pass
     try:
         yield from (leaf for leaf in _leaves(json.loads(secret)) if len(leaf) >= _SHORT)
     except (ValueError, RecursionError):  # no JSON, or nested too deep to be read
