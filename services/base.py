@@ -9,13 +9,13 @@ from access.confirmation import Plan
 from access.identity import Target
 from toolcall.call import Call
 from toolcall.desk import Desk
-from toolcall.results import AWSModel, Page, Tags, Timestamp
+from toolcall.results import AWSModel, Page, Tags, Timestamp, to_aws_tags
 from toolcall.spec import DESTROY, READ, REVEAL, WRITE, ToolSpec, spec_of, tool
 from toolcall.tool import ServiceTool
 
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
-    "AWSModel", "AWSServiceBase", "Page", "Plan", "Tags", "Target", "Timestamp", "tool",
+    "AWSModel", "AWSServiceBase", "Page", "Plan", "Tags", "Target", "Timestamp", "to_aws_tags", "tool",
 ]  # fmt: skip
 
 

@@ -22,7 +22,8 @@ from pydantic import Field, StringConstraints
 
 from errors import DeadlineExceeded, translate
 from services._policies import Policy, open_to_everyone
-from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, read, versions_of
+from services._secret_values import read
+from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, versions_of
 from services.base import READ, AWSModel, AWSServiceBase, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import TargetFailure, gather

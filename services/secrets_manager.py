@@ -14,13 +14,13 @@ from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter, translate
 from services._json_members import parsed, type_of, value_of
+from services._secret_values import Held, compose, one_value, read
 from services._secrets import (
     KMS_READ,
     KMS_WRITE,
     Description,
     FirstTags,
     Generate,
-    Held,
     KmsKeyId,
     NamePrefix,
     NewTags,
@@ -34,14 +34,23 @@ from services._secrets import (
     Token,
     VersionId,
     VersionStage,
-    compose,
     describe,
-    one_value,
     reach,
-    read,
-    to_aws_tags,
 )
-from services.base import READ, REVEAL, WRITE, AWSModel, AWSServiceBase, Page, Plan, Tags, Target, Timestamp, tool
+from services.base import (
+    READ,
+    REVEAL,
+    WRITE,
+    AWSModel,
+    AWSServiceBase,
+    Page,
+    Plan,
+    Tags,
+    Target,
+    Timestamp,
+    to_aws_tags,
+    tool,
+)
 
 _PAGE_SIZE = 100
 _CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}

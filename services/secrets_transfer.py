@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter, is_denial, is_missing, translate
 from services._json_members import edit, members, parsed, same, to_json, type_of
+from services._secret_values import Held, conflict, make, put_if_current, read
 from services._secrets import (
     CURRENT,
     KMS_READ,
@@ -23,7 +24,6 @@ from services._secrets import (
     MAX_VALUE_BYTES,
     NAME,
     Generate,
-    Held,
     JsonText,
     KmsKeyId,
     Secret,
@@ -33,16 +33,11 @@ from services._secrets import (
     VersionId,
     VersionStage,
     bearer,
-    conflict,
     describe,
-    make,
     place_of,
-    put_if_current,
     reach,
-    read,
-    to_aws_tags,
 )
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, tool
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, to_aws_tags, tool
 from toolcall.call import Call
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]

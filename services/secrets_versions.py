@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from errors import InvalidParameter, translate
+from services._secret_values import conflict, move_stage
 from services._secrets import (
     CURRENT,
     PENDING,
@@ -23,10 +24,8 @@ from services._secrets import (
     VersionId,
     VersionStage,
     bearer,
-    conflict,
     describe,
     how_to_unblock,
-    move_stage,
     reach,
     unfinished,
     versions_of,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
@@ -56,8 +56,14 @@ def _tags_to_dict(value: Any) -> Any:
 Tags = Annotated[dict[str, str], BeforeValidator(_tags_to_dict)]
 """AWS's list of Key and Value as one object."""
 
+
 Timestamp = AwareDatetime
 """A moment in UTC, ISO 8601 on the wire."""
+
+
+def to_aws_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return tags as AWS's list of Key and Value."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 @cache
