@@ -1,52 +1,83 @@
-"""AWS IAM: roles, policies, users and their keys. It never creates access keys.
+"""AWS IAM: roles and who may use them.
 
 Source: https://docs.aws.amazon.com/IAM/latest/APIReference/
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from errors import InvalidParameter, after, is_missing, translate
-from services._iam import (
-    AccessKey,
-    AccessKeys,
-    Attachment,
-    ChangedTrust,
-    GoneRole,
-    InlineDocument,
-    InlinePolicy,
-    ManagedDocument,
-    MaxItems,
-    Path,
-    Policies,
-    PolicyArn,
-    PolicyDetail,
-    PolicyName,
-    PolicyRow,
-    PolicyVersion,
-    Role,
-    RoleName,
-    RoleRow,
-    Roles,
-    Token,
-    TrustDocument,
-    User,
-    Users,
-    WrittenRole,
-    WrittenVersion,
+from errors import InvalidParameter, after
+from services._iam import MaxItems, Path, PolicyArn, RoleName, Token, TrustDocument, difference, page_of, rows_of
+from services._policies import Policy, open_to_everyone, trusts_any_login
+from services.base import (
+    DESTROY,
+    READ,
+    WRITE,
+    AWSModel,
+    AWSServiceBase,
+    Page,
+    Plan,
+    Tags,
+    Target,
+    Timestamp,
+    to_aws_tags,
+    tool,
 )
-from services._policies import Policy, danger_of, open_to_everyone, trusts_any_login
-from services.base import DESTROY, READ, WRITE, AWSServiceBase, Plan, Target, tool
 from toolcall.call import Call
 
-_MOST_VERSIONS = 5
+
+class RoleRow(AWSModel):
+    role_name: str
+    arn: str = Field(alias="Arn")
+    path: str | None = None
+    description: str | None = None
+    create_date: Timestamp | None = None
+    max_session_duration: int | None = None
+
+
+class Roles(Page):
+    roles: list[RoleRow]
+    count: int
+
+
+class LastUsed(AWSModel):
+    last_used_date: Timestamp | None = None
+    region: str | None = None
+
+
+class Role(RoleRow):
+    """A role with all that decides what it may do, and who may use it."""
+
+    trust_policy: dict[str, Any]
+    attached_policies: dict[str, str] = Field(default={}, description="Name and ARN")
+    inline_policies: dict[str, dict[str, Any]] = {}
+    permissions_boundary: str | None = None
+    last_used: LastUsed | None = None
+    tags: Tags = {}
+
+
+class WrittenRole(AWSModel):
+    role_name: str
+    arn: str = Field(alias="Arn")
+
+
+class ChangedTrust(AWSModel):
+    """A trust policy before and after, and the lines that differ."""
+
+    role_name: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    diff: list[str]
+    dry_run: bool | None = None
+
+
+class GoneRole(AWSModel):
+    role_name: str
 
 
 def _trust_is_not_open(arguments: Mapping[str, Any]) -> None:
@@ -63,34 +94,8 @@ def _trust_is_not_open(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _danger(document: Any) -> str | None:
-    try:
-        return danger_of(Policy(str(document)))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):  # no policy at all: refused for that when it is parsed
-        return None
-
-
-def _is_dangerous(arguments: Mapping[str, Any]) -> bool:
-    """Whether a policy gives whoever has it anything: an act to be confirmed like those that cannot be undone."""
-    return _danger(arguments.get("document")) is not None
-
-
-def _is_dangerous_or_deletes(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("replace_oldest") is True or _is_dangerous(arguments)
-
-
-def _allows_everything(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("allow_everything") is True
-
-
 class IAMService(AWSServiceBase):
-    """Roles and policies."""
+    """Roles."""
 
     client_name = "iam"
     toolset = "iam"
@@ -104,8 +109,8 @@ class IAMService(AWSServiceBase):
         next_token: Token | None = None,
     ) -> Roles:
         """List roles."""
-        page = self._page(target, "list_roles", max_results, next_token, PathPrefix=path_prefix)
-        return Roles(**_rows("roles", [RoleRow.model_validate(row) for row in page["Roles"]], page))
+        page = page_of(self.client(target), "list_roles", max_results, next_token, PathPrefix=path_prefix)
+        return Roles(**rows_of("roles", [RoleRow.model_validate(row) for row in page["Roles"]], page))
 
     @tool(
         READ, "iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:GetRolePolicy",
@@ -135,7 +140,7 @@ class IAMService(AWSServiceBase):
         optional = {
             "Description": description, "Path": path, "MaxSessionDuration": max_session_duration,
             "PermissionsBoundary": permissions_boundary,
-            "Tags": [{"Key": key, "Value": value} for key, value in (tags or {}).items()],
+            "Tags": to_aws_tags(tags or {}),
         }  # fmt: skip
         request = {name: value for name, value in optional.items() if value}
         answer = self.client(target).create_role(RoleName=role_name, AssumeRolePolicyDocument=trust_policy, **request)
@@ -155,7 +160,7 @@ class IAMService(AWSServiceBase):
             client.update_assume_role_policy(RoleName=role_name, PolicyDocument=trust_policy)
         after = json.loads(trust_policy)
         return ChangedTrust(
-            role_name=role_name, before=before, after=after, diff=_diff(before, after), dry_run=dry_run or None
+            role_name=role_name, before=before, after=after, diff=difference(before, after), dry_run=dry_run or None
         )
 
     @tool(
@@ -201,212 +206,6 @@ class IAMService(AWSServiceBase):
         state = role.model_dump(mode="json", exclude={"last_used"})
         return Plan(target=role.arn, will_be_lost=lost, state=state)
 
-    @tool(READ, "iam:ListPolicies")
-    def list_policies(
-        self,
-        target: Target,
-        scope: Literal["Local", "AWS", "All"] = "Local",
-        only_attached: bool = False,
-        max_results: MaxItems = 100,
-        next_token: Token | None = None,
-    ) -> Policies:
-        """List managed policies: the account's own (Local), AWS's, or all."""
-        page = self._page(target, "list_policies", max_results, next_token, Scope=scope, OnlyAttached=only_attached)
-        return Policies(**_rows("policies", [PolicyRow.model_validate(row) for row in page["Policies"]], page))
-
-    @tool(READ, "iam:GetPolicy", "iam:GetPolicyVersion", "iam:ListPolicyVersions", resource="policy_arn")
-    def get_policy(
-        self,
-        policy_arn: PolicyArn,
-        target: Target,
-        version_id: Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,6}$")] | None = None,
-    ) -> PolicyDetail:
-        """Return a managed policy with its document and versions; the default version's unless another is named."""
-        client = self.client(target)
-        policy = client.get_policy(PolicyArn=policy_arn)["Policy"]
-        version = version_id or policy["DefaultVersionId"]
-        document = _document(client, policy_arn, version)
-        versions = _versions(client, policy_arn)
-        rows = [PolicyVersion.model_validate(row) for row in versions]
-        return PolicyDetail.model_validate({**policy, "VersionId": version, "Document": document, "Versions": rows})
-
-    @tool(WRITE, "iam:CreatePolicy", resource="policy_name", destroys_if=_is_dangerous)
-    def create_policy(
-        self,
-        policy_name: PolicyName,
-        document: ManagedDocument,
-        target: Target,
-        description: Annotated[str, StringConstraints(max_length=1000)] | None = None,
-        path: Path | None = None,
-    ) -> PolicyRow:
-        """Create a managed policy. One that could do anything needs confirmation.
-
-        Args:
-            document: JSON
-        """
-        optional = {"Description": description, "Path": path}
-        request = {name: value for name, value in optional.items() if value}
-        answer = self.client(target).create_policy(PolicyName=policy_name, PolicyDocument=document, **request)
-        return PolicyRow.model_validate(answer["Policy"])
-
-    def plan_create_policy(self, policy_name: PolicyName, document: ManagedDocument, path: Path | None) -> Plan:
-        """Say what the policy means for whoever gets it."""
-        return Plan(f"policy {path or '/'}{policy_name}", str(_danger(document)), {})
-
-    @tool(
-        WRITE, "iam:CreatePolicyVersion", "iam:ListPolicyVersions", "iam:GetPolicyVersion", "iam:DeletePolicyVersion",
-        resource="policy_arn", destructive=True, destroys_if=_is_dangerous_or_deletes,
-    )  # fmt: skip
-    def create_policy_version(
-        self,
-        policy_arn: PolicyArn,
-        document: ManagedDocument,
-        target: Target,
-        set_as_default: bool = True,
-        replace_oldest: bool = False,
-        dry_run: bool = False,
-    ) -> WrittenVersion:
-        """Write a new version of a managed policy; answers its difference. One that could do anything is confirmed.
-
-        Args:
-            document: JSON
-            replace_oldest: Delete the oldest of five versions first
-        """
-        client = self.client(target)
-        versions = _versions(client, policy_arn)
-        oldest = _to_be_replaced(versions)
-        if oldest is not None and not replace_oldest:
-            raise InvalidParameter(
-                f"The policy has {_MOST_VERSIONS} versions already, which is IAM's limit.",
-                next_step=f"Pass replace_oldest to delete {oldest}; it needs confirmation.",
-            )
-        default = next(row["VersionId"] for row in versions if row["IsDefaultVersion"])
-        diff = _diff(_document(client, policy_arn, default), json.loads(document))
-        if dry_run:
-            return WrittenVersion(policy_arn=policy_arn, is_default_version=set_as_default, diff=diff, dry_run=True)
-        done: list[str] = []
-        try:
-            if oldest is not None:
-                client.delete_policy_version(PolicyArn=policy_arn, VersionId=oldest)
-                done.append(f"version {oldest} was deleted")
-            made = client.create_policy_version(
-                PolicyArn=policy_arn, PolicyDocument=document, SetAsDefault=set_as_default
-            )["PolicyVersion"]
-        except Exception as error:
-            raise after(done, error) from error
-        return WrittenVersion(
-            policy_arn=policy_arn, version_id=made["VersionId"], is_default_version=made["IsDefaultVersion"],
-            deleted_version_id=oldest, diff=diff,
-        )  # fmt: skip
-
-    def plan_create_policy_version(
-        self, policy_arn: PolicyArn, document: ManagedDocument, target: Target, replace_oldest: bool
-    ) -> Plan:
-        """Say which version would be gone, and what the new one means for those who have the policy."""
-        versions = _versions(self.client(target), policy_arn)
-        oldest = _to_be_replaced(versions) if replace_oldest else None
-        lost = [f"Version {oldest} is gone for good."] if oldest else []
-        return Plan(policy_arn, " ".join([*lost, _danger(document) or ""]).strip() or _NOTHING, {"versions": versions})
-
-    @tool(
-        WRITE, "iam:AttachRolePolicy", "iam:GetRole", "iam:GetPolicy", "iam:GetPolicyVersion", resource="role_name",
-        idempotent=True, destroys_if=_allows_everything,
-    )  # fmt: skip
-    def attach_role_policy(
-        self, role_name: RoleName, policy_arn: PolicyArn, target: Target, allow_everything: bool = False
-    ) -> Attachment:
-        """Attach a managed policy to a role. One that could do anything only if that is said, and confirmed."""
-        client = self.client(target)
-        if not allow_everything and (danger := _danger_of_managed(client, policy_arn)) is not None:
-            raise InvalidParameter(danger, next_step="If that is meant pass allow_everything; it needs confirmation.")
-        client.attach_role_policy(RoleName=role_name, PolicyArn=policy_arn)
-        return Attachment(role_name=role_name, policy_arn=policy_arn, attached=True)
-
-    def plan_attach_role_policy(self, role_name: RoleName, policy_arn: PolicyArn, target: Target) -> Plan:
-        """Say what the policy means for whoever has the role."""
-        client = self.client(target)
-        role = client.get_role(RoleName=role_name)["Role"]
-        danger = _danger_of_managed(client, policy_arn)
-        state = {"trust": role["AssumeRolePolicyDocument"], "created": role["CreateDate"], "danger": danger}
-        return Plan(f"{policy_arn} on {role['Arn']}", danger or _NOTHING, state)
-
-    @tool(WRITE, "iam:DetachRolePolicy", resource="role_name", destructive=True, idempotent=True)
-    def detach_role_policy(self, role_name: RoleName, policy_arn: PolicyArn, target: Target) -> Attachment:
-        """Detach a managed policy from a role."""
-        self.client(target).detach_role_policy(RoleName=role_name, PolicyArn=policy_arn)
-        return Attachment(role_name=role_name, policy_arn=policy_arn, attached=False)
-
-    @tool(
-        WRITE, "iam:PutRolePolicy", "iam:GetRole", "iam:GetRolePolicy", resource="role_name",
-        destructive=True, idempotent=True, destroys_if=_is_dangerous,
-    )  # fmt: skip
-    def put_role_policy(
-        self,
-        role_name: RoleName,
-        policy_name: PolicyName,
-        document: InlineDocument,
-        target: Target,
-        dry_run: bool = False,
-    ) -> InlinePolicy:
-        """Write a role's inline policy, or replace it; answers the difference. One that could do anything is confirmed.
-
-        Args:
-            document: JSON
-        """
-        client = self.client(target)
-        before = _inline(client, role_name, policy_name)
-        if not dry_run:
-            client.put_role_policy(RoleName=role_name, PolicyName=policy_name, PolicyDocument=document)
-        return InlinePolicy(
-            role_name=role_name, policy_name=policy_name, replaced=before is not None,
-            diff=_diff(before or {}, json.loads(document)), dry_run=dry_run or None,
-        )  # fmt: skip
-
-    def plan_put_role_policy(
-        self, role_name: RoleName, policy_name: PolicyName, document: InlineDocument, target: Target
-    ) -> Plan:
-        """Say what the policy means for whoever has the role."""
-        client = self.client(target)
-        role = client.get_role(RoleName=role_name)["Role"]
-        state = {"before": _inline(client, role_name, policy_name), "trust": role["AssumeRolePolicyDocument"]}
-        return Plan(f"{policy_name} on {role['Arn']}", str(_danger(document)), state)
-
-    @tool(READ, "iam:ListUsers")
-    def list_users(self, target: Target, max_results: MaxItems = 100, next_token: Token | None = None) -> Users:
-        """List users and when their passwords were last used."""
-        page = self._page(target, "list_users", max_results, next_token)
-        return Users(**_rows("users", [User.model_validate(row) for row in page["Users"]], page))
-
-    @tool(READ, "iam:ListUsers", "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed")
-    def list_access_keys(
-        self,
-        target: Target,
-        user_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")] | None = None,
-        max_results: Annotated[int, Field(ge=1, le=50)] = 20,
-        next_token: Token | None = None,
-    ) -> AccessKeys:
-        """List access keys with age and last use, of one user or of a page of users."""
-        client = self.client(target)
-        if user_name is not None:
-            return AccessKeys(**_rows("access_keys", _keys(client, user_name), {}))
-        page = self._page(target, "list_users", max_results, next_token)
-        keys = [key for user in page["Users"] for key in _keys_if_there(client, user["UserName"])]
-        return AccessKeys(**_rows("access_keys", keys, page))
-
-    def _page(self, target: Target, operation: str, size: int, marker: str | None, **more: Any) -> Any:
-        request = {"MaxItems": size, "Marker": marker, **more}
-        given = {name: value for name, value in request.items() if value is not None}
-        return getattr(self.client(target), operation)(**given)
-
-
-_NOTHING = "Nothing is lost."
-
-
-def _rows(field: str, rows: list[Any], page: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a page's content; IAM says IsTruncated, and Marker continues."""
-    cut = bool(page.get("IsTruncated"))
-    return {field: rows, "count": len(rows), "truncated": cut, "next_token": page["Marker"] if cut else None}
-
 
 def _role(client: Any, role_name: str) -> Role:
     role = client.get_role(RoleName=role_name)["Role"]
@@ -428,77 +227,3 @@ def _role(client: Any, role_name: str) -> Role:
 def _all(client: Any, operation: str, member: str, role_name: str) -> list[Any]:
     pages = client.get_paginator(operation).paginate(RoleName=role_name)
     return [row for page in pages for row in page[member]]
-
-
-def _versions(client: Any, policy_arn: str) -> list[Mapping[str, Any]]:
-    pages = client.get_paginator("list_policy_versions").paginate(PolicyArn=policy_arn)
-    return [row for page in pages for row in page["Versions"]]
-
-
-def _to_be_replaced(versions: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the version that a policy with as many as IAM admits must lose for a new one; never the default one."""
-    if len(versions) < _MOST_VERSIONS:
-        return None
-    oldest = min((row for row in versions if not row["IsDefaultVersion"]), key=lambda row: int(row["VersionId"][1:]))
-    return str(oldest["VersionId"])
-
-
-def _document(client: Any, policy_arn: str, version_id: str) -> Any:
-    return client.get_policy_version(PolicyArn=policy_arn, VersionId=version_id)["PolicyVersion"]["Document"]
-
-
-def _danger_of_managed(client: Any, policy_arn: str) -> str | None:
-    default = client.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
-    return _danger(json.dumps(_document(client, policy_arn, default)))
-
-
-def _inline(client: Any, role_name: str, policy_name: str) -> Any:
-    """Return a role's inline policy, or None where it has none of that name; a role that is missing is an error."""
-    try:
-        return client.get_role_policy(RoleName=role_name, PolicyName=policy_name)["PolicyDocument"]
-    except Exception as error:
-        if not is_missing(translate(error)):
-            raise
-    client.get_role(RoleName=role_name)
-    return None
-
-
-def _keys(client: Any, user_name: str) -> list[AccessKey]:
-    found = []
-    pages = client.get_paginator("list_access_keys").paginate(UserName=user_name)
-    for row in [row for page in pages for row in page["AccessKeyMetadata"]]:
-        used = client.get_access_key_last_used(AccessKeyId=row["AccessKeyId"])["AccessKeyLastUsed"]
-        found.append(
-            AccessKey(
-                user_name=user_name,
-                access_key_id=row["AccessKeyId"],
-                status=row["Status"],
-                age_days=(datetime.now(UTC) - row["CreateDate"]).days,
-                last_used_date=used.get("LastUsedDate"),
-                last_used_service=_known(used.get("ServiceName")),
-                last_used_region=_known(used.get("Region")),
-            )
-        )
-    return found
-
-
-def _keys_if_there(client: Any, user_name: str) -> list[AccessKey]:
-    """Return a user's keys; none where the user has been deleted since the users were listed."""
-    try:
-        return _keys(client, user_name)
-    except Exception as error:
-        if not is_missing(translate(error)):
-            raise
-        return []
-
-
-def _known(text: str | None) -> str | None:
-    """Return what AWS tells of a key's last use; of a key never used it says N/A."""
-    return None if text == "N/A" else text
-
-
-def _diff(before: Any, after: Any) -> list[str]:
-    old, new = (json.dumps(document, indent=1, sort_keys=True).splitlines() for document in (before, after))
-    return [
-        line for line in difflib.unified_diff(old, new, lineterm="", n=1) if not line.startswith(("---", "+++", "@@"))
-    ]

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, StringConstraints
 
 from errors import DeadlineExceeded, InvalidParameter, translate
-from services._iam import Explanation, PrincipalArn, SimulatedAction, Simulation, Token
-from services.base import READ, AWSServiceBase, Target, tool
+from services._iam import PrincipalArn, Token, rows_of
+from services.base import READ, AWSModel, AWSServiceBase, Page, Target, tool
 
 Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,64}:[A-Za-z0-9]{2,128}$")]
 ResourceArn = Annotated[str, StringConstraints(pattern=r"^(\*|arn:aws[a-z-]*:.{4,2000})$")]
@@ -34,6 +34,38 @@ _KINDS = {
     "resource-based policy": "change the resource's own policy to name the principal",
     "identity-based policy": "attach or extend a policy that allows the action; no Allow outweighs a Deny",
 }
+
+
+class SimulatedAction(AWSModel):
+    """Whether one action on one resource would be allowed, and by which policies that was decided."""
+
+    action: str
+    resource: str
+    decision: str
+    matched_statements: list[str] = []
+    missing_context: list[str] = []
+    allowed_by_boundary: bool | None = None
+    allowed_by_organizations: bool | None = None
+
+
+class Simulation(Page):
+    results: list[SimulatedAction]
+    count: int
+    all_allowed: bool
+
+
+class Explanation(AWSModel):
+    """Why a call was denied, as far as AWS tells."""
+
+    likely_reason: str
+    explicit_deny: bool | None = None
+    principal: str | None = None
+    action: str | None = None
+    resource: str | None = None
+    matched_statements: list[str] = []
+    simulated: str | None = None
+    not_simulated: str | None = Field(default=None, description="Why IAM was not asked, or did not say")
+    to_do: str
 
 
 def _says_what_was_denied(arguments: Mapping[str, Any]) -> None:
@@ -64,14 +96,9 @@ class IAMSimulationService(AWSServiceBase):
             request["Marker"] = next_token
         page = self.client(target).simulate_principal_policy(**request)
         results = [result for row in page["EvaluationResults"] for result in simulated(row)]
-        cut = bool(page.get("IsTruncated"))
-        return Simulation(
-            results=results,
-            count=len(results),
-            all_allowed=all(result.decision == "allowed" for result in results) and not cut,
-            truncated=cut,
-            next_token=page["Marker"] if cut else None,
-        )
+        content = rows_of("results", results, page)
+        all_allowed = all(result.decision == "allowed" for result in results) and not content["truncated"]
+        return Simulation(**content, all_allowed=all_allowed)
 
     @tool(READ, "sts:DecodeAuthorizationMessage", "iam:SimulatePrincipalPolicy", check=_says_what_was_denied)
     def explain_denial(
