@@ -1,22 +1,58 @@
-"""EC2's results: a compact row per thing, with its Name tag in front."""
+"""What the files of EC2 share: argument types, pages of rows, security groups' rules, tags and dry runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from access.identity import Target
-from services.base import AWSModel, Page, Tags, Timestamp
-from toolcall.fanout import TargetFailure
+from errors import InvalidParameter, translate
+from services.base import AWSModel, Page
 
-P = TypeVar("P", bound="_Rows")
+P = TypeVar("P", bound="Rows")
+Filters = dict[
+    Annotated[str, StringConstraints(min_length=1, max_length=128)], Annotated[list[str], Field(min_length=1)]
+]
+NewTags = Annotated[dict[str, str], Field(min_length=1, max_length=50)]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+MaxResults = Annotated[int, Field(ge=5, le=1000)]
 
 
-def filters(given: Mapping[str, Sequence[str]] | None) -> list[dict[str, Any]]:
-    """Return filters as AWS takes them."""
-    return [{"Name": name, "Values": list(values)} for name, values in (given or {}).items()]
+def tags_are_not_awss(arguments: Mapping[str, Any]) -> None:
+    """Check tags that are written, or keys that are removed.
+
+    Raises:
+        InvalidParameter: one is AWS's own, or longer than AWS takes.
+    """
+    keys = list(arguments.get("tags") or arguments.get("tag_keys") or [])
+    if any(key.lower().startswith("aws:") or not 1 <= len(key) <= 128 for key in keys):
+        raise InvalidParameter("A tag's key has 1 to 128 characters, and does not start with aws:.")
+    if any(len(value) > 256 for value in (arguments.get("tags") or {}).values()):
+        raise InvalidParameter("A tag's value has at most 256 characters.")
+
+
+def page_of(
+    client: Any, operation: str, filters: Filters | None, size: int, token: str | None, **more: Any
+) -> Mapping[str, Any]:
+    """Ask for one page of a list."""
+    given = [{"Name": name, "Values": values} for name, values in (filters or {}).items()]
+    request = {"Filters": given, "MaxResults": size, **more}
+    if token:
+        request["NextToken"] = token
+    page: Mapping[str, Any] = getattr(client, operation)(**request)
+    return page
+
+
+def dry(run: Callable[[], Any], dry_run: bool) -> bool:
+    """Run, and tell whether it was only tried: AWS answers a dry run that would succeed with an error."""
+    try:
+        run()
+    except Exception as error:
+        if dry_run and translate(error).error_code == "DryRunOperation":
+            return True
+        raise
+    return dry_run
 
 
 def name_of(row: Mapping[str, Any]) -> str | None:
@@ -24,7 +60,7 @@ def name_of(row: Mapping[str, Any]) -> str | None:
     return next((tag["Value"] for tag in row.get("Tags", []) if tag["Key"] == "Name"), None)
 
 
-class _Rows(Page):
+class Rows(Page):
     """A page of rows; its subclasses say of what."""
 
     count: int
@@ -38,81 +74,6 @@ class _Rows(Page):
         return cls(**content, truncated=following is not None, next_token=following)
 
 
-class Instance(AWSModel):
-    instance_id: str
-    name: str | None = None
-    state: str
-    instance_type: str
-    private_ip_address: str | None = None
-    public_ip_address: str | None = None
-    availability_zone: str | None = None
-    vpc_id: str | None = None
-    subnet_id: str | None = None
-    launch_time: Timestamp | None = None
-    tags: Tags = {}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Instance:
-        """Return an instance's row."""
-        zone = row.get("Placement", {}).get("AvailabilityZone")
-        return cls.model_validate(
-            {**row, "Name": name_of(row), "State": row["State"]["Name"], "AvailabilityZone": zone}
-        )
-
-
-class Instances(_Rows):
-    instances: list[Instance]
-
-
-class Image(AWSModel):
-    image_id: str
-    architecture: str | None = None
-    key_name: str | None = None
-    platform_details: str | None = None
-
-
-class ConsoleOutput(AWSModel):
-    """The end of what the instance printed."""
-
-    instance_id: str
-    output: str
-    truncated: bool
-    timestamp: Timestamp | None = None
-
-
-class InstanceDetail(AWSModel):
-    instance: Instance
-    image: Image
-    system_status: str | None = None
-    instance_status: str | None = None
-    state_reason: str | None = None
-    termination_protected: bool
-    security_groups: list[str] = []
-    volumes: list[str] = []
-
-
-class StateChange(AWSModel):
-    instance_id: str
-    previous_state: str | None = None
-    current_state: str
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> StateChange:
-        """Return one instance's change."""
-        return cls(
-            instance_id=row["InstanceId"],
-            previous_state=row["PreviousState"]["Name"],
-            current_state=row["CurrentState"]["Name"],
-        )
-
-
-class StateChanges(AWSModel):
-    """What became of each instance; nothing on a dry run that would have succeeded."""
-
-    changes: list[StateChange]
-    dry_run: bool | None = None
-
-
 class Rule(AWSModel):
     """One rule of a security group: from whom, over what, to which ports. All ports where none are named."""
 
@@ -121,26 +82,6 @@ class Rule(AWSModel):
     to_port: int | None = None
     sources: list[str]
     descriptions: dict[str, str] = Field(default={}, description="Of those sources that have one")
-
-
-class SecurityGroup(AWSModel):
-    group_id: str
-    group_name: str
-    description: str | None = None
-    vpc_id: str | None = None
-    ingress: list[Rule]
-    egress: list[Rule]
-    tags: Tags = {}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> SecurityGroup:
-        """Return a group with its rules."""
-        ingress, egress = rules(row["IpPermissions"]), rules(row.get("IpPermissionsEgress", []))
-        return cls.model_validate({**row, "Ingress": ingress, "Egress": egress})
-
-
-class SecurityGroups(_Rows):
-    security_groups: list[SecurityGroup]
 
 
 def rules(permissions: Sequence[Mapping[str, Any]]) -> list[Rule]:
@@ -158,143 +99,3 @@ def _rule(row: Mapping[str, Any]) -> Rule:
     found = [(item[name], item) for kind, name in _SOURCES.items() for item in row.get(kind, []) if name in item]
     described = {source: item["Description"] for source, item in found if item.get("Description")}
     return Rule.model_validate({**row, "Sources": [source for source, _ in found], "Descriptions": described})
-
-
-class Volume(AWSModel):
-    volume_id: str
-    name: str | None = None
-    state: str
-    size: int
-    volume_type: str | None = None
-    encrypted: bool | None = None
-    availability_zone: str | None = None
-    attached_to: list[str] = []
-    create_time: Timestamp | None = None
-    tags: Tags = {}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Volume:
-        """Return a volume's row; its size is in GiB."""
-        attached = [item["InstanceId"] for item in row.get("Attachments", []) if "InstanceId" in item]
-        return cls.model_validate({**row, "Name": name_of(row), "AttachedTo": attached})
-
-
-class Volumes(_Rows):
-    volumes: list[Volume]
-
-
-class Snapshot(AWSModel):
-    snapshot_id: str
-    volume_id: str | None = None
-    state: str
-    progress: str | None = None
-    start_time: Timestamp | None = None
-    volume_size: int | None = None
-    encrypted: bool | None = None
-    description: str | None = None
-    tags: Tags = {}
-
-
-class StartedSnapshot(Snapshot):
-    """A snapshot that was started; it has no id on a dry run."""
-
-    snapshot_id: str | None = None  # type: ignore[assignment]  # the row's is required, as AWS's is
-    state: str | None = None  # type: ignore[assignment]  # likewise
-    dry_run: bool | None = None
-
-
-class Snapshots(_Rows):
-    snapshots: list[Snapshot]
-
-
-class TaggedResources(AWSModel):
-    resource_ids: list[str]
-    tags: dict[str, str] | None = None
-    tag_keys: list[str] | None = None
-    dry_run: bool | None = None
-
-
-class Vpc(AWSModel):
-    vpc_id: str
-    name: str | None = None
-    cidr_block: str
-    state: str | None = None
-    is_default: bool | None = None
-    tags: Tags = {}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Vpc:
-        """Return a VPC's row."""
-        return cls.model_validate({**row, "Name": name_of(row)})
-
-
-class Vpcs(_Rows):
-    vpcs: list[Vpc]
-
-
-class Subnet(AWSModel):
-    subnet_id: str
-    name: str | None = None
-    vpc_id: str
-    cidr_block: str
-    availability_zone: str | None = None
-    available_ip_address_count: int | None = None
-    map_public_ip_on_launch: bool | None = None
-    tags: Tags = {}
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Subnet:
-        """Return a subnet's row."""
-        return cls.model_validate({**row, "Name": name_of(row)})
-
-
-class Subnets(_Rows):
-    subnets: list[Subnet]
-
-
-class FoundAddress(AWSModel):
-    """Who holds an address; an Elastic IP address that is attached to nothing has no interface."""
-
-    account: str | None = None
-    owner_id: str | None = None
-    region: str | None = None
-    network_interface_id: str | None = None
-    allocation_id: str | None = None
-    description: str | None = None
-    instance_id: str | None = None
-    interface_type: str | None = None
-    vpc_id: str | None = None
-    subnet_id: str | None = None
-    private_ip_address: str | None = None
-    public_ip: str | None = None
-    status: str | None = None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any], target: Target, region: str) -> FoundAddress:
-        """Return an interface as the holder of an address."""
-        return cls.model_validate(
-            {
-                **row,
-                "Account": target.account,
-                "Region": region,
-                "InstanceId": row.get("Attachment", {}).get("InstanceId"),
-                "PublicIp": row.get("Association", {}).get("PublicIp"),
-            }
-        )
-
-
-def allocated(row: Mapping[str, Any], target: Target, region: str) -> FoundAddress:
-    """Return an Elastic IP address as its own holder."""
-    owner = row.get("NetworkInterfaceOwnerId")
-    status = "in use" if row.get("AssociationId") else "allocated, attached to nothing"
-    more = {"Account": target.account, "Region": region, "OwnerId": owner, "Status": status}
-    return FoundAddress.model_validate({**row, **more, "Description": name_of(row)})
-
-
-class FoundAddresses(AWSModel):
-    """The holders found; `failures` names the accounts that could not be asked."""
-
-    address: str
-    found: list[FoundAddress]
-    asked: int
-    failures: list[TargetFailure] = []

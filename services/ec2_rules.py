@@ -6,13 +6,13 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecu
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from errors import AWSError, InvalidParameter, translate
-from services._ec2 import Rule, rules
+from errors import AWSError, InvalidParameter
+from services._ec2 import Rule, dry, rules
 from services.base import WRITE, AWSModel, AWSServiceBase, Plan, Target, tool
 
 _WITH_PORTS, _WITH_TYPES = ("tcp", "udp", "6", "17"), ("icmp", "icmpv6", "1", "58")
@@ -132,21 +132,12 @@ class EC2RulesService(AWSServiceBase):
         before = _ingress(client, group_id)
         if dry_run:
             would = _foreseen(before, rules([rule])[0], added=operation.startswith("authorize"))
-            _try(lambda: getattr(client, operation)(GroupId=group_id, IpPermissions=[rule], DryRun=True))
+            dry(lambda: getattr(client, operation)(GroupId=group_id, IpPermissions=[rule], DryRun=True), dry_run)
             return ChangedRules(group_id=group_id, before=before, after=would, dry_run=True)
         answer = getattr(client, operation)(GroupId=group_id, IpPermissions=[rule])
         if answer.get("UnknownIpPermissions") or answer.get("Return") is False:
             raise _no_such_rule()  # in a default VPC AWS does nothing, and calls that a success
         return ChangedRules(group_id=group_id, before=before, after=_ingress(client, group_id))
-
-
-def _try(run: Callable[[], Any]) -> None:
-    """Have AWS say whether it would: a dry run that would succeed is answered with an error."""
-    try:
-        run()
-    except Exception as error:
-        if translate(error).error_code != "DryRunOperation":
-            raise
 
 
 def _no_such_rule() -> AWSError:
