@@ -15,7 +15,7 @@ AWSOpsError
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
@@ -149,44 +149,6 @@ class OutcomeUnknown(AWSOpsError):
 class InternalError(AWSOpsError):
     code = "InternalError"
     usual_next_step = "Tell the server's operator this request_id."
-
-
-_PLAIN_WORDS = {
-    "string_type": "is not a string",
-    "int_type": "is not a whole number",
-    "int_from_float": "is not a whole number",
-    "int_parsing": "is not a whole number",
-    "float_type": "is not a number",
-    "float_parsing": "is not a number",
-    "finite_number": "is not a number",
-    "bool_type": "is neither true nor false",
-    "dict_type": "is not an object",
-    "model_type": "is not an object",
-    "list_type": "is not an array",
-    "tuple_type": "is not an array",
-    "missing": "is required",
-    "extra_forbidden": "is not known here",
-    "literal_error": "is not one of {expected}",
-    "greater_than_equal": "is less than {ge}",
-    "less_than_equal": "is more than {le}",
-    "string_too_short": "is shorter than {min_length}",
-    "string_too_long": "is longer than {max_length}",
-    "too_short": "is shorter than {min_length}",
-    "too_long": "is longer than {max_length}",
-    "string_pattern_mismatch": "does not match {pattern}",
-    "string_unicode": "is not valid Unicode",
-}
-
-
-def in_plain_words(kind: str, context: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with a value in words of JSON and AWS, not of Python; None for our own validators' kinds.
-
-    Args:
-        kind: pydantic's name of the problem.
-        context: What its text may quote: limits and patterns, never the value.
-    """
-    words = _PLAIN_WORDS.get(kind)
-    return words.format(**context) if words else None
 
 
 # What reading a member that AWS's answer lacks raises: a model, or a plain look-up.

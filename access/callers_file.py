@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from access.callers import Caller, Scope
-from config import account_key, read_toml
 from errors import ConfigurationError
+from named_accounts import account_key, read_toml
 
 VARIABLE = "MCP_CALLERS_FILE"
 # Digests of tokens that everybody would try first.

@@ -21,8 +21,9 @@ from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
 from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
-from config import ROLE_ARN, Settings
+from config import Settings
 from errors import NoCredentials, is_denial, translate
+from named_accounts import ROLE_ARN
 
 # A client's methods are made for it anew: 160 KB for STS, 180 for Secrets Manager, 380 for S3, 430 for IAM, 1,500 for
 # EC2, which is about 130 and 2 for each operation. The bound keeps the clients of 68 accounts' secrets, or of 7

@@ -12,8 +12,9 @@ from access.callers import Caller
 from access.credentials import CredentialStore
 from access.identity import Grant, Identity, Target
 from access.policy import Policy
-from config import Account, Settings
+from config import Settings
 from errors import AWSOpsError, DeadlineExceeded, translate
+from named_accounts import Account
 
 _DOCTOR = Caller("check")
 _AT_ONCE = 32

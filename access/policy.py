@@ -7,7 +7,7 @@ from typing import Protocol
 
 from access.callers import Caller, Scope
 from access.identity import Grant, Identity, Target
-from config import REGION, ROLE_ARN, Account, Settings, account_key
+from config import Settings
 from errors import (
     AccountNotAllowed,
     InvalidParameter,
@@ -19,6 +19,7 @@ from errors import (
     ScopeRequired,
     UnknownAccount,
 )
+from named_accounts import REGION, ROLE_ARN, Account, account_key
 
 _PROFILE = re.compile(r"[^\x00-\x20\x7f\[\]](?:[^\x00-\x1f\x7f\[\]]{0,254}[^\x00-\x20\x7f\[\]])?")
 

@@ -18,8 +18,8 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from access.identity import Identity
 from access.policy import identity_of
-from config import Account
 from errors import InvalidParameter, is_denial, translate
+from named_accounts import Account
 from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
 from toolcall.call import Call
 from toolcall.desk import Desk

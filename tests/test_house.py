@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The higher may import the lower; on one floor, only within the same package.
 FLOORS = [
-    ("errors",),
+    ("errors", "plain_words"),
+    ("named_accounts",),
     ("config",),
     ("access", "runtime"),
     ("toolcall",),

@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from access.identity import Target
-from errors import InvalidParameter, in_plain_words
+from errors import InvalidParameter
+from plain_words import in_plain_words
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
 
@@ -196,7 +197,7 @@ def _invalid(error: ValidationError, names: Sequence[str], known: set[str]) -> I
         near = difflib.get_close_matches(str(place), names, n=1, cutoff=0.7)
         hint = f"Did you mean {near[0]}?" if near else f"It takes: {', '.join(names)}."
         return InvalidParameter("This tool does not take one of the arguments given.", next_step=hint)
-    text = in_plain_words(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
+    text = in_plain_words(problem)
     return InvalidParameter(f"{path}: {text}." if path else f"{text}.")
 
 
