@@ -16,6 +16,25 @@ from toolcall.tool import ServiceTool
 
 SECRET_URI = "secret://{account}/{region}/{name*}"
 _MOST = 100
+_LEAKED = (
+    "The secret {secret_id} in account {account} has leaked. Never show or fetch its value. "
+    "1. describe_secret: does it rotate by a function? Then rotate_secret; else update_secret or patch_secret "
+    "with generate. 2. compare_secrets against the same name in the other accounts that list_accounts shows, "
+    "to find copies, and treat those likewise. 3. lookup_events with the secret as resource_name: who read it "
+    "lately? 4. Report version ids before and after, copies found, readers, and what a person must still do "
+    "where the credential is used."
+)
+_PROMOTE = (
+    "Promote the secret {secret_id} from account {from_account} to {to_account} without showing its value. "
+    "1. describe_secret on both sides. 2. compare_secrets: if equal, stop; else say which keys differ. "
+    "3. Ask me before anything is overwritten. 4. copy_secret with overwrite and with_metadata. "
+    "5. compare_secrets again. Report both version ids; rollback_secret undoes it."
+)
+_DRIFT = (
+    "Find drift among the secrets that begin with {name_prefix} in the accounts {accounts}. Never fetch "
+    "a value. list_secrets in each account; report names that are missing somewhere; compare_secrets for those "
+    "that are in several, and report the keys that differ, are missing or differ in type. A table, worst first."
+)
 
 
 def add_to(mcp: FastMCP[Any], desk: Desk, tools: Mapping[str, ServiceTool]) -> None:
@@ -48,14 +67,7 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
             secret_id: Secret name or ARN.
             account: The account it leaked from.
         """
-        return (
-            f"The secret {secret_id} in account {account} has leaked. Never show or fetch its value. "
-            "1. describe_secret: does it rotate by a function? Then rotate_secret; else update_secret or patch_secret "
-            "with generate. 2. compare_secrets against the same name in the other accounts that list_accounts shows, "
-            "to find copies, and treat those likewise. 3. lookup_events with the secret as resource_name: who read it "
-            "lately? 4. Report version ids before and after, copies found, readers, and what a person must still do "
-            "where the credential is used."
-        )
+        return _LEAKED.format(secret_id=secret_id, account=account)
 
     @mcp.prompt
     def promote_secret(secret_id: str, from_account: str = "staging", to_account: str = "production") -> str:
@@ -66,12 +78,7 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
             from_account: Where it is.
             to_account: Where it goes.
         """
-        return (
-            f"Promote the secret {secret_id} from account {from_account} to {to_account} without showing its value. "
-            "1. describe_secret on both sides. 2. compare_secrets: if equal, stop; else say which keys differ. "
-            "3. Ask me before anything is overwritten. 4. copy_secret with overwrite and with_metadata. "
-            "5. compare_secrets again. Report both version ids; rollback_secret undoes it."
-        )
+        return _PROMOTE.format(secret_id=secret_id, from_account=from_account, to_account=to_account)
 
     @mcp.prompt
     def find_secret_drift(name_prefix: str, accounts: str) -> str:
@@ -81,11 +88,7 @@ def _add_prompts(mcp: FastMCP[Any]) -> None:
             name_prefix: What the names begin with.
             accounts: Account names, separated by commas.
         """
-        return (
-            f"Find drift among the secrets that begin with {name_prefix} in the accounts {accounts}. Never fetch "
-            "a value. list_secrets in each account; report names that are missing somewhere; compare_secrets for those "
-            "that are in several, and report the keys that differ, are missing or differ in type. A table, worst first."
-        )
+        return _DRIFT.format(name_prefix=name_prefix, accounts=accounts)
 
 
 def _add_completions(mcp: FastMCP[Any], desk: Desk, list_secrets: ServiceTool) -> None:
