@@ -1,9 +1,10 @@
-"""Whether a tool declares the IAM actions that it needs: each operation of a call is held against its spec."""
+"""The IAM actions that tools need, told from the operations that they ask AWS for; to be held against their specs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -29,25 +30,30 @@ ACTIONS = {
     "s3control:GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
 }
 FREE = {"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:GetCallerIdentity"}
+# AWS decrypts a secret under a customer's key as whoever asks.
+READS_VALUES = {"secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"}
 
 
 @contextmanager
-def undeclared() -> Iterator[set[tuple[str, str]]]:
-    """Yield the (tool, action) pairs that calls need and do not declare, as they come up."""
-    found: set[tuple[str, str]] = set()
+def needed() -> Iterator[dict[str, set[str]]]:
+    """Yield the actions that each tool needs, by its name, as its calls ask AWS for something."""
+    found: dict[str, set[str]] = defaultdict(set)
     send = BaseClient._make_api_call
 
-    def watched(client: Any, operation: str, arguments: Any) -> Any:
-        named = f"{client.meta.service_model.service_name}:{operation}"
-        action = ACTIONS.get(named, named)
-        try:
-            call = Call.current()
-        except LookupError:  # a test's own
-            return send(client, operation, arguments)
-        if action not in FREE and action not in call.spec.actions:
-            found.add((call.name, action))
+    def watched(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        with suppress(LookupError):  # a test's own
+            found[Call.current().name] |= _actions(f"{client.meta.service_model.service_name}:{operation}", arguments)
         return send(client, operation, arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", watched)
         yield found
+
+
+def _actions(operation: str, arguments: Mapping[str, Any]) -> set[str]:
+    actions = {ACTIONS.get(operation, operation)}
+    if operation in ("s3:GetObject", "s3:HeadObject") and "VersionId" in arguments:
+        actions.add("s3:GetObjectVersion")
+    if operation in READS_VALUES:
+        actions.add("kms:Decrypt")
+    return actions

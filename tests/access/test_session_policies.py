@@ -6,16 +6,14 @@ Under SESSION_POLICIES=1 what is missing from the list is denied; and the README
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import botocore.client
 import pytest
 
 from tests.conftest import Session, boto, running
 from tests.contract import all_tools
-from toolcall.call import Call
+from tests.declared import FREE, needed
 
 TOOLS = {name: tool.spec for name, (_, tool) in all_tools().items() if not tool.spec.scope.changes}
 SECRET = json.dumps({"user": "u", "password": "p"})
@@ -26,44 +24,13 @@ TRUST = json.dumps(
     }
 )
 GRANT = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]})
-# Where an operation's permission has another name. Everywhere else it is the operation's own.
-NAMED_OTHERWISE = {
-    "s3:ListBuckets": "s3:ListAllMyBuckets", "s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket",
-    "s3:HeadObject": "s3:GetObject", "s3:ListObjectVersions": "s3:ListBucketVersions",
-    "s3:ListMultipartUploads": "s3:ListBucketMultipartUploads",
-    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
-    "s3control:GetPublicAccessBlock": "s3:GetAccountPublicAccessBlock",
-    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
-    "s3:GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
-    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
-}  # fmt: skip
-# AWS decrypts a secret under a customer's key as whoever asks.
-READS_VALUES = {"secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"}
-# Allowed whatever a policy says; and what the server does as itself.
-NEEDS_NOTHING = {"sts:GetCallerIdentity", "sts:AssumeRole"}
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+def asked() -> Iterator[dict[str, set[str]]]:
     """The actions that each tool has asked AWS for, as they are asked for."""
-    found: dict[str, set[str]] = defaultdict(set)
-    send = botocore.client.BaseClient._make_api_call
-
-    def record(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
-        try:
-            tool = Call.current().name
-        except LookupError:  # the test's own
-            return send(client, operation, parameters)
-        action = f"{client.meta.service_model.service_name}:{operation}"
-        found[tool].add(NAMED_OTHERWISE.get(action, action))
-        if action in ("s3:GetObject", "s3:HeadObject") and "VersionId" in parameters:
-            found[tool].add("s3:GetObjectVersion")
-        if action in READS_VALUES:
-            found[tool].add("kms:Decrypt")
-        return send(client, operation, parameters)
-
-    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", record)
-    return found
+    with needed() as found:
+        yield found
 
 
 @pytest.fixture
@@ -145,8 +112,8 @@ async def test_every_reading_tool_declares_the_actions_that_it_asks_for_and_no_o
     for name, spec in TOOLS.items():
         if spec.actions and not asked[name]:
             wrong.append(f"{name} asked for nothing: give samples what it takes")
-        if denied := asked[name] - set(spec.actions) - NEEDS_NOTHING:
+        if denied := asked[name] - set(spec.actions) - FREE:
             wrong.append(f"{name} would be denied {denied} under SESSION_POLICIES=1")
-        if unused := set(spec.actions) - asked[name] - SOMETIMES - NEEDS_NOTHING:
+        if unused := set(spec.actions) - asked[name] - SOMETIMES - FREE:
             wrong.append(f"{name} declares {unused}, which it never asks for")
     assert wrong == [], "\n".join(wrong)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.conftest import Server, aws_environment, forget_everything, running
-from tests.declared import undeclared
+from tests.conftest import Server, Session, aws_environment, forget_everything, know_only, running
+from tests.contract import all_tools
+from tests.declared import FREE, needed
+from tests.standin import Standin
+
+DECLARED = {name: set(tool.spec.actions) for name, (_, tool) in all_tools().items()}
 
 
 @pytest.fixture(scope="module")
 def environment(moto_url: str) -> Iterator[None]:
     """An environment in which botocore knows the in-process AWS alone."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT_", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in aws_environment(moto_url).items():
-            patch.setenv(name, value)
+        know_only(patch, **aws_environment(moto_url))
         yield
 
 
@@ -33,11 +33,29 @@ def empty_aws(environment: None, moto_url: str) -> None:
     forget_everything(moto_url)
 
 
+@pytest.fixture(scope="module")
+def faults() -> Iterator[Standin]:
+    """An AWS that fails when told to."""
+    with Standin() as standin:
+        yield standin
+
+
+@pytest.fixture
+async def faulty(faults: Standin, aws: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Session]:
+    """A session with a server in front of that AWS."""
+    for name, setting in aws_environment(faults.url).items():
+        monkeypatch.setenv(name, setting)
+    faults.reset()
+    async with running(CALL_DEADLINE_SECONDS="20") as server, server.session() as session:
+        yield session
+
+
 @pytest.fixture(autouse=True)
 def needs_no_more_than_it_declares() -> Iterator[None]:
     """Hold every tool called in these tests to the IAM actions that it declares."""
-    with undeclared() as found:
+    with needed() as found:
         yield
-    assert not found, (
+    undeclared = {name: actions - DECLARED[name] - FREE for name, actions in found.items()}
+    assert not {name: actions for name, actions in undeclared.items() if actions}, (
         "declare these actions beside the tool: the README's policy and the session policies are made of them"
     )
