@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.loopback import free_port
 from tests.standin import Standin
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,9 +136,3 @@ def wait_until_answering(port: int, path: str, process: subprocess.Popen[Any]) -
         except OSError:
             time.sleep(0.005)
     raise RuntimeError("a server to be measured did not start")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

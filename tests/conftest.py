@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import Any
 
 import boto3
 import pytest
+
+from tests.standin import Standin
 
 TOKEN = "a-token-for-tests-0123456789"
 ROLES = {
@@ -62,13 +66,33 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture
 def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh AWS, and an environment in which botocore knows nothing else."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "ACCOUNT_", "MCP_")):
-            monkeypatch.delenv(name)
-    for name, value in aws_environment(moto_url).items():
-        monkeypatch.setenv(name, value)
+    know_only(monkeypatch, **aws_environment(moto_url))
     forget_everything(moto_url)
     return moto_url
+
+
+def know_only(patch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Make these the environment's only variables of AWS's and of accounts and callers of ours."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
+        patch.delenv(name)
+    for name, value in variables.items():
+        patch.setenv(name, value)
+
+
+@contextmanager
+def standin_alone(*, canned: bool = False, **more: str) -> Iterator[Standin]:
+    """A stand-in for AWS, and an environment in which botocore knows nothing else."""
+    with Standin(canned=canned) as started, pytest.MonkeyPatch.context() as patch:
+        know_only(patch, **{**aws_environment(started.url), **more})
+        yield started
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for what must come to be."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        await asyncio.sleep(0.02)
 
 
 def forget_everything(moto_url: str) -> None:

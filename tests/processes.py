@@ -25,6 +25,17 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**keep, **more}
 
 
+def open_sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    sockets = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            sockets += entry.readlink().name.startswith("socket:")
+        except FileNotFoundError:  # closed meanwhile
+            continue
+    return sockets
+
+
 def run_server(*arguments: str, timeout: float = 20, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python server.py` to its end."""
     return subprocess.run(
@@ -34,11 +45,15 @@ def run_server(*arguments: str, timeout: float = 20, **environment: str) -> subp
 
 
 class Process:
-    """A running server: `url`, `pid`, and all that it has printed."""
+    """A running server: `url`, `port`, `process`, and all that it has printed."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Any) -> None:
         self.process, self._output = process, output
         self.url = ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     @property
     def printed(self) -> str:

@@ -15,6 +15,11 @@ from typing import Any
 
 MODERN, HANDSHAKE = "2026-07-28", "2025-11-25"
 _CLIENT = {"name": "raw", "version": "1"}
+INITIALIZE = {
+    "jsonrpc": "2.0", "id": 0, "method": "initialize",
+    "params": {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT},
+}  # fmt: skip
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 _META = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -117,14 +122,6 @@ def _call(number: int, tool: str, arguments: dict[str, Any], **meta: Any) -> dic
     return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
 
 
-def _initialize() -> dict[str, Any]:
-    params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT}
-    return {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-
-
-_INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-
-
 class Modern:
     """/mcp of 2026-07-28: each call stands for itself; the session is the connection."""
 
@@ -160,9 +157,9 @@ class Handshake:
     @classmethod
     async def open(cls, port: int, token: str) -> Handshake:
         connection = await Connection.open(port, token)
-        reply = await connection.request("POST", "/mcp", _initialize())
+        reply = await connection.request("POST", "/mcp", INITIALIZE)
         session = cls(connection, reply.headers["mcp-session-id"])
-        await connection.request("POST", "/mcp", _INITIALIZED, **session._headers)
+        await connection.request("POST", "/mcp", INITIALIZED, **session._headers)
         return session
 
     async def start(self, tool: str, **arguments: Any) -> None:
@@ -197,8 +194,8 @@ class SSE:
         """Open a session, initialized; the stream alone costs less: `idle`."""
         session = await cls.idle(port, token)
         session._messages = await Connection.open(port, token)
-        await session._ask(_initialize())
-        await session._post(_INITIALIZED)
+        await session._ask(INITIALIZE)
+        await session._post(INITIALIZED)
         return session
 
     @classmethod

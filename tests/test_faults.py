@@ -18,7 +18,7 @@ import anyio
 import boto3
 import pytest
 
-from tests.conftest import ROLES, Answer, Session, aws_environment, running
+from tests.conftest import ROLES, Answer, Session, running, standin_alone
 from tests.standin import Call, Standin
 
 PATIENT, IMPATIENT = "15", "4"  # CALL_DEADLINE_SECONDS: room for all retries; and for none, where AWS never answers
@@ -140,11 +140,7 @@ def expected(case: Case) -> tuple[str | None, bool, int]:
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    with Standin() as started, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**aws_environment(started.url), "ALLOWED_ROLE_ARNS": "*"}.items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
+    with standin_alone(ALLOWED_ROLE_ARNS="*") as started:
         yield started
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,6 +27,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Tracer,
 
 from access.renewal import Obtained
 from tests.conftest import ROLES, TOKEN, aws_environment, running, server_environment
+from tests.loopback import free_port
 from tests.processes import ROOT, Process, clean_environment, server_process
 from tests.raw_sessions import KINDS, SSE
 from tests.standin import Standin
@@ -96,12 +96,6 @@ def test_a_word_is_found_in_every_form() -> None:
 def standin() -> Iterator[Standin]:
     with Standin(canned=True) as started:
         yield started
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(standin: Standin, audit: Path, **more: str) -> dict[str, str]:

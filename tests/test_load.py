@@ -22,7 +22,7 @@ import pytest
 
 from runtime.serve import listen
 from tests.conftest import ROLES, TOKEN, aws_environment, server_environment
-from tests.processes import Process, server_process
+from tests.processes import Process, open_sockets, server_process
 from tests.raw_sessions import KINDS, SSE, Connection, Handshake, Modern, Session
 from tests.standin import Standin
 
@@ -67,16 +67,12 @@ def serving(aws: Standin, **settings: str) -> Iterator[Process]:
         yield process
 
 
-def port(running: Process) -> int:
-    return int(running.url.rpartition(":")[2])
-
-
 @asynccontextmanager
 async def sessions(running: Process, kinds: list[Any]) -> AsyncIterator[list[Session]]:
     """So many open sessions, closed at the end."""
     opened: list[Session] = []
     try:
-        opened.extend([await kind.open(port(running), TOKEN) for kind in kinds])
+        opened.extend([await kind.open(running.port, TOKEN) for kind in kinds])
         yield opened
     finally:
         for session in opened:
@@ -137,20 +133,14 @@ async def test_300_sessions_on_all_wires_make_5000_calls_without_an_error_and_he
 def held(pid: int) -> dict[str, int]:
     """A process's threads, open sockets and KiB of memory."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    sockets = 0
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            sockets += entry.readlink().name.startswith("socket:")
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return {"threads": int(status["Threads"]), "sockets": sockets, "memory": int(status["VmRSS"].split()[0])}
+    return {"threads": int(status["Threads"]), "sockets": open_sockets(pid), "memory": int(status["VmRSS"].split()[0])}
 
 
 async def break_off_in_mid_call(running: Process, aws: Standin) -> None:
     """A hundred sessions leave: most with a call at AWS or in the queue, some with an idle stream."""
     aws.fault("slow", service="secretsmanager", ms=200)
     async with sessions(running, [SSE] * 25 + [Modern] * 50) as opened:
-        idle = await asyncio.gather(*(SSE.idle(port(running), TOKEN) for _ in range(25)))
+        idle = await asyncio.gather(*(SSE.idle(running.port, TOKEN) for _ in range(25)))
         for session, account in zip(opened, cycle(ROLES), strict=False):
             await session.start("describe_secret", secret_id="app/db", account=account)
         await asyncio.sleep(0.3)
@@ -195,8 +185,8 @@ async def test_a_handshake_session_that_is_never_ended_costs_little_until_it_tim
 
 async def test_a_stream_over_the_cap_is_refused_while_the_probes_and_the_other_wire_answer(aws: Standin) -> None:
     with serving(aws, SSE_MAX_STREAMS="5") as running:
-        streams = [await SSE.idle(port(running), TOKEN) for _ in range(5)]
-        connection = await Connection.open(port(running), TOKEN)
+        streams = [await SSE.idle(running.port, TOKEN) for _ in range(5)]
+        connection = await Connection.open(running.port, TOKEN)
         refused = await connection.request("GET", "/sse")
         assert refused.status == 503
         assert int(refused.headers["retry-after"]) > 0
@@ -206,7 +196,7 @@ async def test_a_stream_over_the_cap_is_refused_while_the_probes_and_the_other_w
         assert (await modern.call("describe_secret", secret_id="app/db", account="production")).ok
         streams[0].break_off()
         streams[1].close()
-        streams += [await again(SSE.idle, port(running), TOKEN) for _ in range(2)]
+        streams += [await again(SSE.idle, running.port, TOKEN) for _ in range(2)]
         assert (await connection.request("GET", "/sse")).status == 503
         for stream in (*streams, modern):
             stream.close()
@@ -226,10 +216,10 @@ async def again(function: Any, *arguments: Any, seconds: float = 3) -> Any:
 async def test_a_stream_without_a_token_takes_no_place(aws: Standin) -> None:
     with serving(aws, SSE_MAX_STREAMS="1") as running:
         for _ in range(3):
-            connection = await Connection.open(port(running), "wrong")
+            connection = await Connection.open(running.port, "wrong")
             assert (await connection.request("GET", "/sse")).status == 401
             connection.close()
-        (await SSE.idle(port(running), TOKEN)).close()
+        (await SSE.idle(running.port, TOKEN)).close()
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
@@ -238,9 +228,9 @@ async def test_a_stream_without_a_token_takes_no_place(aws: Standin) -> None:
 async def keep_silent() -> dict[str, Any]:
     """Open one connection of each kind, let nothing happen for longer than a ping may take, and tell what came."""
     with Standin(canned=True) as aws, serving(aws, CALL_DEADLINE_SECONDS="60") as running:
-        sse, handshake, modern = [await kind.open(port(running), TOKEN) for kind in (SSE, Handshake, Modern)]
+        sse, handshake, modern = [await kind.open(running.port, TOKEN) for kind in (SSE, Handshake, Modern)]
         assert (await modern.call("describe_secret", secret_id="app/db", account="production")).ok
-        idle = await Connection.open(port(running), TOKEN)
+        idle = await Connection.open(running.port, TOKEN)
         await idle.request("GET", "/healthz")
         aws.fault("slow", service="secretsmanager", ms=SILENCE * 1000)
         began = asyncio.get_running_loop().time()

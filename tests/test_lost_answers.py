@@ -17,7 +17,7 @@ import anyio
 import boto3
 import pytest
 
-from tests.conftest import Answer, Session, aws_environment, running
+from tests.conftest import Answer, Session, running, standin_alone
 from tests.contract import all_tools
 from tests.standin import Call, Standin
 
@@ -241,11 +241,7 @@ async def make(call: Session, run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    with Standin() as started, pytest.MonkeyPatch.context() as patch:
-        for name, value in aws_environment(started.url).items():
-            patch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
+    with standin_alone() as started:
         yield started
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -14,6 +13,7 @@ from itertools import count
 import pytest
 
 from tests.conftest import Answer, Server, Session, aws_environment, running
+from tests.loopback import free_port
 from tests.odd_endpoint import (
     OddEndpoint,
     Reply,
@@ -210,11 +210,8 @@ async def test_a_body_that_never_ends_costs_a_call_its_deadline_and_no_thread_fo
 async def test_an_endpoint_that_cannot_be_reached_is_a_plain_and_retryable_failure_of_a_change_too(
     aws: OddEndpoint, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     host = "127.0.0.1" if where == "refused" else "secretsmanager.aws-ops.invalid"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://{host}:{free_port()}")
     async with serving() as (_, call):
         for answer, _ in await asyncio.gather(Secret(aws, call).look(), Secret(aws, call).delete()):
             assert (answer.error_code, answer["retryable"]) == ("ServiceUnavailable", True)

@@ -17,7 +17,7 @@ from fastmcp.utilities.tests import ASGIServer
 
 import services
 from access.callers import Scope
-from tests.conftest import TOKEN, Server, Session, aws_environment, running, server_environment
+from tests.conftest import TOKEN, Server, Session, aws_environment, running, server_environment, standin_alone
 from tests.contract import all_tools
 from tests.processes import ROOT, clean_environment
 from tests.standin import Standin
@@ -43,11 +43,7 @@ META = {name.lower(): value for name, value in LOOSENING.items()} | {"read_only"
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    with Standin(canned=True) as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in aws_environment(started.url).items():
-            patch.setenv(name, value)
+    with standin_alone(canned=True) as started:
         yield started
 
 

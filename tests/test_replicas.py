@@ -23,6 +23,7 @@ from fastmcp import Client
 from fastmcp.client.transports import SSETransport, StreamableHttpTransport
 
 from tests.conftest import TOKEN, WIRES, Session, aws_environment, server_environment
+from tests.loopback import free_port
 from tests.processes import ROOT, Process, clean_environment, server_process
 from tests.raw_sessions import KINDS, SSE, Handshake, Modern
 from tests.standin import Standin
@@ -42,7 +43,7 @@ class Cluster:
     logs: dict[str, Path]
 
     def port_of(self, name: str) -> int:
-        return int(self.replicas[name].url.rpartition(":")[2])
+        return self.replicas[name].port
 
     def answered(self) -> Counter[str]:
         """How many calls each replica has answered with success so far."""
@@ -105,12 +106,6 @@ def balancer(urls: list[str]) -> Iterator[int]:
             yield port
         finally:
             process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

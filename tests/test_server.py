@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging.config
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import server
-from tests.conftest import TOKEN, aws_environment, server_environment
+from tests.conftest import TOKEN, aws_environment, know_only, server_environment
 from tests.processes import ROOT, clean_environment, run_server, server_process
 
 UNUSABLE = [
@@ -61,11 +60,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Make these variables the environment's only ones of ours."""
 
     def set_environment(**variables: str) -> None:
-        for name in list(os.environ):
-            if name.startswith(("AWS_", "ACCOUNT", "MCP_")):
-                monkeypatch.delenv(name)
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        know_only(monkeypatch, **variables)
 
     yield set_environment
     logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, "root": {"handlers": []}})

@@ -29,7 +29,17 @@ from access.refusals import RefusalLog
 from access.verify import lines_that_touched
 from errors import AuditUnavailable, ConfigurationError
 from services._secrets import Generate
-from tests.conftest import ROLES, TOKEN, Server, Session, aws_environment, boto, running, server_environment
+from tests.conftest import (
+    ROLES,
+    TOKEN,
+    Server,
+    Session,
+    aws_environment,
+    boto,
+    running,
+    server_environment,
+    standin_alone,
+)
 from tests.processes import ROOT, Process, clean_environment, run_server, server_process
 from tests.standin import Standin
 from toolcall import fingerprints
@@ -49,12 +59,7 @@ def running_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standi
     callers = tmp_path_factory.mktemp("callers") / "callers.toml"
     digest = hashlib.sha256(AGENT.encode()).hexdigest()
     callers.write_text(f'[callers.agent]\ntoken_sha256 = "{digest}"\nscopes = ["read"]\naccounts = ["staging"]\n')
-    with Standin() as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in aws_environment(started.url).items():
-            patch.setenv(name, value)
-        patch.setenv("MCP_CALLERS_FILE", str(callers))
+    with standin_alone(MCP_CALLERS_FILE=str(callers)) as started:
         for account in ROLES:
             boto("secretsmanager", account).create_secret(Name="app/db", SecretString='{"user": "u", "password": "p"}')
         yield started

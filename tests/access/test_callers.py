@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging.config
-import os
 import re
 import signal
 import time
@@ -23,8 +22,20 @@ from mcp.types import ResourceTemplateReference
 
 import server as front_door
 import services
-from tests.conftest import ROLES, TOKEN, WIRES, Server, Session, aws_environment, running, server_environment
+from tests.conftest import (
+    ROLES,
+    TOKEN,
+    WIRES,
+    Server,
+    Session,
+    aws_environment,
+    running,
+    server_environment,
+    standin_alone,
+    until,
+)
 from tests.processes import Process, server_process
+from tests.raw_sessions import INITIALIZE, INITIALIZED
 from tests.standin import Standin
 
 PROFILES = """
@@ -71,11 +82,7 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
     """An AWS that remembers what it was asked; and an environment in which botocore knows nothing else."""
     config = tmp_path_factory.mktemp("aws") / "config"
     config.write_text(PROFILES)
-    with Standin(canned=True) as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in {**aws_environment(started.url), "AWS_CONFIG_FILE": str(config)}.items():
-            patch.setenv(name, value)
+    with standin_alone(canned=True, AWS_CONFIG_FILE=str(config)) as started:
         yield started
 
 
@@ -343,11 +350,6 @@ async def test_resources_and_completions_are_confined_as_tools_are(
 
 # --- tokens and sessions, as raw HTTP to a process --------------------------------------------------------------
 
-HELLO = {
-    "jsonrpc": "2.0", "id": 1, "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
-}  # fmt: skip
-READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 LIST = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
 PATHS = ("/mcp", "/sse", "/messages/?session_id=0123456789abcdef0123456789abcdef")
 
@@ -402,20 +404,20 @@ async def sse_session(http: httpx2.AsyncClient, token: str) -> AsyncIterator[tup
 
 async def test_an_sse_session_belongs_to_its_caller(http: httpx2.AsyncClient) -> None:
     async with sse_session(http, token_of("reader")) as (path, lines):
-        assert (await http.post(path, json=HELLO, headers=bearer(token_of("boss")))).status_code == 404
-        assert (await http.post(path, json=HELLO, headers=bearer("wrong"))).status_code == 401
-        assert (await http.post(path, json=HELLO, headers=bearer(token_of("reader")))).status_code == 202
+        assert (await http.post(path, json=INITIALIZE, headers=bearer(token_of("boss")))).status_code == 404
+        assert (await http.post(path, json=INITIALIZE, headers=bearer("wrong"))).status_code == 401
+        assert (await http.post(path, json=INITIALIZE, headers=bearer(token_of("reader")))).status_code == 202
         async for line in lines:
             if line.startswith("data: "):
-                assert json.loads(line[6:])["id"] == 1
+                assert json.loads(line[6:])["id"] == INITIALIZE["id"]
                 break
 
 
 async def test_a_streamable_http_session_belongs_to_its_caller(http: httpx2.AsyncClient) -> None:
     mine, other = dict(bearer(token_of("reader"))), dict(bearer(token_of("boss")))
-    opened = await http.post("/mcp", json=HELLO, headers=mine)
+    opened = await http.post("/mcp", json=INITIALIZE, headers=mine)
     session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
-    assert (await http.post("/mcp", json=READY, headers=mine | session)).status_code == 202
+    assert (await http.post("/mcp", json=INITIALIZED, headers=mine | session)).status_code == 202
     assert (await http.post("/mcp", json=LIST, headers=other | session)).status_code == 404
     assert (await http.get("/mcp", headers=other | session)).status_code == 404
     assert (await http.delete("/mcp", headers=other | session)).status_code == 404
@@ -430,13 +432,6 @@ async def client_of(
     kind, path = (SSETransport, "sse") if transport == "sse" else (StreamableHttpTransport, "mcp")
     async with Client(kind(f"{process.url}/{path}", auth=token), mode=mode) as client:
         yield Session(client)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end
-        await anyio.sleep(0.02)
 
 
 async def test_sighup_reads_the_callers_anew_and_a_broken_file_changes_nothing_but_the_log(

@@ -25,7 +25,18 @@ from access.callers import Caller
 from access.confirmation import LIFETIME_SECONDS, Act, Confirmations, Plan
 from access.identity import Grant, Identity
 from errors import ConfirmationInvalid
-from tests.conftest import ROLES, TOKEN, WIRES, Answer, Server, Session, aws_environment, running, server_environment
+from tests.conftest import (
+    ROLES,
+    TOKEN,
+    WIRES,
+    Answer,
+    Server,
+    Session,
+    aws_environment,
+    running,
+    server_environment,
+    standin_alone,
+)
 from tests.contract import all_tools
 from tests.processes import ROOT, clean_environment
 from tests.standin import Standin
@@ -78,11 +89,7 @@ class AWS:
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    with Standin() as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in aws_environment(started.url).items():
-            patch.setenv(name, value)
+    with standin_alone() as started:
         yield started
 
 

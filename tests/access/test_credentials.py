@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,8 @@ from access.renewal import Obtained, RenewingCredentials
 from access.trace import Trace, current_trace
 from errors import DeadlineExceeded
 from tests import raw_sessions
-from tests.conftest import TOKEN, Session, aws_environment, running, server_environment
+from tests.conftest import TOKEN, Session, aws_environment, know_only, running, server_environment, until
+from tests.loopback import Handler, listening
 from tests.processes import Process, server_process
 from tests.standin import BASE_ACCOUNT, Standin
 
@@ -46,11 +45,7 @@ def started() -> Iterator[Standin]:
 def aws(started: Standin, monkeypatch: pytest.MonkeyPatch) -> Standin:
     """A fresh AWS, and an environment in which botocore knows nothing else."""
     started.reset()
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "ACCOUNT_", "MCP_")):
-            monkeypatch.delenv(name)
-    for name, value in aws_environment(started.url).items():
-        monkeypatch.setenv(name, value)
+    know_only(monkeypatch, **aws_environment(started.url))
     return started
 
 
@@ -121,7 +116,7 @@ async def asked(
     answers: asyncio.Queue[tuple[str, raw_sessions.Answer]] = asyncio.Queue()
 
     async def work() -> None:
-        session = await raw_sessions.Modern.open(int(server.url.rpartition(":")[2]), TOKEN)
+        session = await raw_sessions.Modern.open(server.port, TOKEN)
         while waiting:
             role_arn = waiting.pop()
             answers.put_nowait((role_arn, await session.call(tool, secret_id="app/db", role_arn=role_arn)))
@@ -134,13 +129,6 @@ async def asked(
             role_arn, answer = await answers.get()
             assert answer.ok, answer.message
             yield role_arn, answer
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        await asyncio.sleep(0.02)
 
 
 def assumed(aws: Standin, role_arn: str | None = None) -> int:
@@ -489,24 +477,15 @@ def pod_identity_agent(lifetime: float) -> Iterator[tuple[str, list[str | None]]
     """EKS's agent on loopback: its URL, and the Authorization headers it saw."""
     seen: list[str | None] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Agent(Handler):
+        def answer(self, _: bytes) -> None:
             seen.append(self.headers.get("Authorization"))
             end = datetime.now(UTC) + timedelta(seconds=lifetime)
             keys = {"AccessKeyId": f"ASIAPOD{len(seen)}", "SecretAccessKey": "x", "Token": "t"}
-            body = json.dumps({**keys, "AccountId": BASE_ACCOUNT, "Expiration": f"{end:%Y-%m-%dT%H:%M:%SZ}"}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply_json({**keys, "AccountId": BASE_ACCOUNT, "Expiration": f"{end:%Y-%m-%dT%H:%M:%SZ}"})
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as agent:
-        threading.Thread(target=agent.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{agent.server_port}/v1/credentials", seen
-        agent.shutdown()
+    with listening(Agent) as url:
+        yield f"{url}/v1/credentials", seen
 
 
 async def test_eks_pod_identity_serves_as_base_credentials_and_its_token_may_be_rotated(

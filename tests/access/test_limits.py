@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from access.limits import RateLimit
 from errors import RateLimited
-from tests.conftest import TOKEN, WIRES, Answer, Server, aws_environment, boto, running
+from tests.conftest import TOKEN, WIRES, Answer, Server, boto, running, standin_alone
 from tests.standin import Standin
 
 NAMES = [f"app/{number}" for number in range(20)]
@@ -43,11 +43,7 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
     callers = tmp_path_factory.mktemp("callers") / "callers.toml"
     digest = hashlib.sha256(AGENT.encode()).hexdigest()
     callers.write_text(f'[callers.agent]\ntoken_sha256 = "{digest}"\nscopes = ["read", "reveal"]\n')
-    with Standin() as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in {**aws_environment(started.url), "MCP_CALLERS_FILE": str(callers)}.items():
-            patch.setenv(name, value)
+    with standin_alone(MCP_CALLERS_FILE=str(callers)) as started:
         for name in NAMES:
             boto("secretsmanager").create_secret(Name=name, SecretString="v")
         boto("s3").create_bucket(Bucket="box")

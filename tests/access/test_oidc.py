@@ -7,11 +7,8 @@ import hashlib
 import hmac
 import json
 import logging.config
-import os
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 import server as front_door
-from tests.conftest import TOKEN, Server, Session, aws_environment, running
+from tests.conftest import TOKEN, Server, Session, running, standin_alone
+from tests.loopback import Handler, listening
+from tests.raw_sessions import INITIALIZE
 from tests.standin import Standin
 
 AUDIENCE = "aws-ops"
@@ -41,19 +40,13 @@ class Issuer:
         pages = {"/keys": KeySet([self.rsa, self.ec]).as_dict(), "/no-keys": {"keys": []}, "/list": []}
         asked = self.asked
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Pages(Handler):
+            def answer(self, _: bytes) -> None:
                 asked.append(self.path)
                 page = pages.get(self.path)
-                self.send_response(404 if page is None else 200)
-                self.end_headers()
-                self.wfile.write(b"hello" if page is None else json.dumps(page).encode())
+                self.reply("hello" if page is None else json.dumps(page), 404 if page is None else 200)
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.handler, self.url = Pages, ""
 
     def variables(self, path: str = "/keys") -> dict[str, str]:
         return dict(zip(sorted(MINE), (AUDIENCE, self.url, self.url + path), strict=True))
@@ -87,21 +80,13 @@ _LAX = jwt.JWSRegistry(algorithms=["RS256", "ES256", "PS256", "RS512"], strict_c
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[Issuer]:
     publishing = Issuer()
-    thread = threading.Thread(target=publishing.http.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield publishing
-    publishing.http.shutdown()
-    thread.join()
-    publishing.http.server_close()
+    with listening(publishing.handler) as publishing.url:
+        yield publishing
 
 
 @pytest.fixture(scope="module")
 def standin() -> Iterator[Standin]:
-    with Standin(canned=True) as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT_", "MCP_"))]:
-            patch.delenv(name)
-        for name, value in aws_environment(started.url).items():
-            patch.setenv(name, value)
+    with standin_alone(canned=True) as started:
         yield started
 
 
@@ -180,20 +165,12 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
 
 
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}},
-}
-
-
 async def test_a_new_token_of_the_same_subject_goes_on_with_the_session_and_another_subjects_does_not(
     server: Server, issuer: Issuer
 ) -> None:
     ask = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     async with server.http() as http:
-        opened = await http.post("/mcp", json=HELLO, headers=bearer(issuer.token(jti="first", client_id="one")))
+        opened = await http.post("/mcp", json=INITIALIZE, headers=bearer(issuer.token(jti="first", client_id="one")))
         session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
         fresh = issuer.token(jti="second", client_id="two", scope="read write")
         answer = await http.post("/mcp", json=ask, headers=bearer(fresh) | session)

@@ -17,7 +17,7 @@ import pytest
 import server as front_door
 import services
 from access.callers import Caller
-from tests.conftest import ROLES, TOKEN, Server, aws_environment, running, server_environment
+from tests.conftest import ROLES, TOKEN, Server, running, server_environment, standin_alone
 from tests.standin import Call, Standin
 
 # As callers files and issuers spell them; the last was chosen to look like what "a b" is mapped to.
@@ -52,12 +52,8 @@ def running_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standi
     directory = tmp_path_factory.mktemp("stamps")
     (directory / "config").write_text(PROFILES)
     (directory / "callers.toml").write_text("\n".join(map(table, NAMES)))
-    with Standin(canned=True) as started, pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("AWS_", "ACCOUNT", "MCP_"))]:
-            patch.delenv(name)
-        settings = {**aws_environment(started.url), "AWS_CONFIG_FILE": str(directory / "config")}
-        for name, value in {**settings, "MCP_CALLERS_FILE": str(directory / "callers.toml")}.items():
-            patch.setenv(name, value)
+    files = {"AWS_CONFIG_FILE": str(directory / "config"), "MCP_CALLERS_FILE": str(directory / "callers.toml")}
+    with standin_alone(canned=True, **files) as started:
         yield started
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from access.identity import Grant, Identity
 from access.tls import _verifying
 from tests.conftest import ROLES, aws_environment, running
+from tests.loopback import Handler
 from tests.standin import Standin
 
 SECRET = {"ARN": "arn:aws:secretsmanager:us-east-1:111111111111:secret:app/db-AbCdEf", "Name": "app/db"}
@@ -61,20 +61,11 @@ def certificate(folder: Path, host: str) -> tuple[Path, Path]:
 def secrets_manager(paths: tuple[Path, Path]) -> Iterator[int]:
     """Secrets Manager over TLS on loopback, with one secret; its port."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Secrets(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = json.dumps(SECRET).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+        def answer(self, _: bytes) -> None:
+            self.reply_json(SECRET)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
@@ -82,7 +73,7 @@ def secrets_manager(paths: tuple[Path, Path]) -> Iterator[int]:
         def handle_error(self, *_: Any) -> None:
             """Whoever does not trust us says so to the other side."""
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Secrets) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*paths)
         server.socket = context.wrap_socket(server.socket, server_side=True)

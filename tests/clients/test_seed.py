@@ -30,7 +30,7 @@ def server(
 
 
 def configuration(server: Process, host: str) -> dict[str, Any]:
-    port = server.url.rpartition(":")[2]
+    port = server.port
     url = f"http://{host}:{port}/sse"
     return {"mcpServers": {"aws-ops": {"url": url, "headers": {"Authorization": f"Bearer {TOKEN}"}}}}
 

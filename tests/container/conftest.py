@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOKEN
 from tests.container.engine import DEMO, SERVER, STAND_IN, Container, Engine, copy_of_the_project
 
-TOKEN = "a-token-for-tests-0123456789"
 # Each must stay out of the images; .dockerignore sees to it.
 PLANTED = [".env", ".env.local", ".git/config", ".venv/pyvenv.cfg", "tests/test_x.py", "services/__pycache__/x.pyc"]
 

@@ -9,7 +9,6 @@ import ast
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -71,11 +70,6 @@ def eventually(condition: Any, what: str, seconds: float = 30) -> Any:
                 return value
         time.sleep(0.1)
     raise AssertionError(f"did not happen in {seconds} s: {what}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Engine:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from tests.container.conftest import TOKEN
-from tests.container.engine import Engine, eventually, free_port
+from tests.conftest import TOKEN
+from tests.container.engine import Engine, eventually
+from tests.loopback import free_port
 
 pytestmark = pytest.mark.container
 ROLE = "arn:aws:iam::111111111111:role/aws-ops-target"

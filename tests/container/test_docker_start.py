@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.container.engine import Engine, free_port
+from tests.container.engine import Engine
+from tests.loopback import free_port
 
 PLACEHOLDER = "replace-me-with-a-random-token"
 # What `docker` is asked is written to $LOG; FAIL names the command that fails, SAYS is what it then says.

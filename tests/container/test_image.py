@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from tests.container.conftest import PLANTED, TOKEN
+from tests.conftest import TOKEN
+from tests.container.conftest import PLANTED
 from tests.container.engine import DEMO, ROOT, SERVER, Container, Engine
 
 pytestmark = pytest.mark.container

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from errors import DeadlineExceeded
 from runtime.execution import Execution
-from tests.conftest import ROLES, TOKEN, Server, Session, aws_environment, running, server_environment
-from tests.processes import server_process
+from tests.conftest import ROLES, TOKEN, Server, Session, aws_environment, running, server_environment, until
+from tests.processes import open_sockets, server_process
 from tests.raw_sessions import SSE, Modern
 from tests.standin import Standin
 
@@ -71,13 +71,6 @@ def describe(call: Session, account: str) -> Any:
 
 def update(call: Session, account: str, secret_id: str = "app/db") -> Any:
     return call("update_secret", secret_id=secret_id, secret_value="x", account=account)
-
-
-async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        await asyncio.sleep(0.02)
 
 
 def seen(aws: Standin, operation: str, account: str) -> int:
@@ -314,13 +307,7 @@ def held(pid: int) -> tuple[int, int]:
     """Return a process's threads and open sockets."""
     status = Path(f"/proc/{pid}/status").read_text()
     threads = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
-    sockets = 0
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            sockets += entry.readlink().name.startswith("socket:")
-        except FileNotFoundError:  # closed meanwhile
-            continue
-    return threads, sockets
+    return threads, open_sockets(pid)
 
 
 async def settled(aws: Standin) -> None:
@@ -334,7 +321,7 @@ async def settled(aws: Standin) -> None:
 async def test_abrupt_disconnects_leave_no_thread_and_no_socket_behind(aws: Standin) -> None:
     settings = {"CALL_DEADLINE_SECONDS": "3", "MAX_CONCURRENT_CALLS": "16"}
     with server_process(**server_environment(**settings), **aws_environment(aws.url)) as server:
-        port = int(server.url.rpartition(":")[2])
+        port = server.port
 
         async def a_round() -> tuple[int, int]:
             aws.fault("slow", service="secretsmanager", ms=250)

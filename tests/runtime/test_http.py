@@ -14,15 +14,12 @@ import pytest
 from runtime.hosts import Hosts
 from tests.conftest import TOKEN, aws_environment, server_environment
 from tests.processes import Process, server_process
+from tests.raw_sessions import INITIALIZE
 
 Headers = list[tuple[str, str]]
 AUTHORIZED = ("Authorization", f"Bearer {TOKEN}")
 _strangers = itertools.cycle(range(1, 255))
 JSON: Headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
-INITIALIZE = {
-    "jsonrpc": "2.0", "id": 1, "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}},
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from services import accounts
 from tests.conftest import ROLES, Session, running, session_of
+from tests.loopback import Handler, listening
 
 
 @pytest.fixture
@@ -105,33 +104,18 @@ EVENT = {
 ASKED: list[dict[str, Any]] = []
 
 
-class _CannedTrail(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        ASKED.append(asked)
-        answer: dict[str, Any] = {"Events": [EVENT]}
-        if "NextToken" not in asked:
-            answer["NextToken"] = "more"
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-amz-json-1.1")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        return
+class _CannedTrail(Handler):
+    def answer(self, body: bytes) -> None:
+        ASKED.append(json.loads(body))
+        self.reply_json({"Events": [EVENT], **({} if "NextToken" in ASKED[-1] else {"NextToken": "more"})})
 
 
 @pytest.fixture
 def canned_trail(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _CannedTrail)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", f"http://127.0.0.1:{server.server_port}")
     ASKED.clear()
-    yield
-    server.shutdown()
-    server.server_close()
+    with listening(_CannedTrail) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", url)
+        yield
 
 
 async def test_cloudtrail_says_who_did_what_to_a_resource(canned_trail: None, call: Session) -> None:
@@ -168,40 +152,29 @@ async def test_who_read_a_secret_last_is_found_by_name_or_arn_among_all_reads(
     assert ASKED[-1]["LookupAttributes"] == [{"AttributeKey": "AccessKeyId", "AttributeValue": "AKIA1"}]
 
 
-class _CannedOrganization(BaseHTTPRequestHandler):
+class _CannedOrganization(Handler):
     """An organization of today: State without Status, and a caller who may see neither tags nor parents."""
 
-    def do_POST(self) -> None:
-        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def answer(self, body: bytes) -> None:
+        sent = json.loads(body)
         operation = self.headers["X-Amz-Target"].rpartition(".")[2]
         status, answer = 400, dict[str, Any](__type="AccessDeniedException", Message="No.")
         if operation == "ListAccounts":
             number, state = ("222222222222", "SUSPENDED") if "NextToken" in sent else ("111111111111", "ACTIVE")
             more = {} if "NextToken" in sent else {"NextToken": "more"}
             status, answer = 200, {"Accounts": [{"Id": number, "Name": number, "State": state}], **more}
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-amz-json-1.1")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        return
+        self.reply_json(answer, status)
 
 
 async def test_what_aws_denies_of_an_account_does_not_empty_the_answer(
     aws: str, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _CannedOrganization)
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", f"http://127.0.0.1:{listening.server_port}")
     second = {"ACCOUNT_ADMIN_ROLE_ARN": "arn:aws:iam::111111111111:role/admin"}
-    async with running(TOOLSETS="accounts", **second) as server, server.session(*wire) as call:
-        first = await call("discover_accounts", max_results=1)
-        rest = await call("discover_accounts", max_results=1, next_token=first["next_token"])
-    listening.shutdown()
-    listening.server_close()
+    with listening(_CannedOrganization) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ORGANIZATIONS", url)
+        async with running(TOOLSETS="accounts", **second) as server, server.session(*wire) as call:
+            first = await call("discover_accounts", max_results=1)
+            rest = await call("discover_accounts", max_results=1, next_token=first["next_token"])
     (row,) = first["accounts"]
     assert {row["configured_as"], *row["also_configured_as"]} == {"production", "admin"}
     assert (row["state"], row["reachable"]) == ("ACTIVE", True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,6 +10,7 @@ import pytest
 from moto.ec2.responses.security_groups import SecurityGroups
 
 from tests.conftest import Server, Session, boto, running
+from tests.loopback import Handler, listening
 
 AT: dict[str, Any] = {"account": "production"}
 
@@ -236,42 +235,32 @@ MEMBERS = {
 }
 
 
-class _PagedEC2(BaseHTTPRequestHandler):
+class _PagedEC2(Handler):
     """Two pages of one row each, for listings that moto gives in one piece."""
 
-    def do_POST(self) -> None:
-        sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+    def answer(self, body: bytes) -> None:
+        sent = parse_qs(body.decode())
         (action,) = sent["Action"]
         _, collection, identifier, *_ = next(row for row in LISTINGS.values() if row[0] == action)
         last = sent.get("NextToken") == ["more"]
         row = f"<item><{identifier}>{'b' if last else 'a'}</{identifier}>{MEMBERS[action]}</item>"
         following = "" if last else "<nextToken>more</nextToken>"
         namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
-        body = f'<{action}Response xmlns="{namespace}"><{collection}>{row}</{collection}>{following}</{action}Response>'
-        self.send_response(200)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:
-        return
+        rows = f"<{collection}>{row}</{collection}>{following}"
+        self.reply(f'<{action}Response xmlns="{namespace}">{rows}</{action}Response>')
 
 
 async def test_every_other_listing_goes_on_past_one_page(
     environment: None, empty_aws: None, wire: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), _PagedEC2)
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", f"http://127.0.0.1:{listening.server_port}")
-    async with running(TOOLSETS="ec2") as server, server.session(*wire) as call:
-        for tool, (*_, member, name) in LISTINGS.items():
-            first = await call(tool, max_results=5, **AT)
-            assert ([row[name] for row in first[member]], first["truncated"]) == (["a"], True), tool
-            rest = await call(tool, max_results=5, next_token=first["next_token"], **AT)
-            assert ([row[name] for row in rest[member]], rest["truncated"]) == (["b"], False), tool
-    listening.shutdown()
-    listening.server_close()
+    with listening(_PagedEC2) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+        async with running(TOOLSETS="ec2") as server, server.session(*wire) as call:
+            for tool, (*_, member, name) in LISTINGS.items():
+                first = await call(tool, max_results=5, **AT)
+                assert ([row[name] for row in first[member]], first["truncated"]) == (["a"], True), tool
+                rest = await call(tool, max_results=5, next_token=first["next_token"], **AT)
+                assert ([row[name] for row in rest[member]], rest["truncated"]) == (["b"], False), tool
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [

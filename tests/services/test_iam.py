@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +13,7 @@ from moto.iam.models import IAMBackend
 
 from tests.conftest import ROLES, Server, Session, boto, session_of
 from tests.contract import all_tools
+from tests.loopback import Handler, listening
 
 AT: dict[str, Any] = {"account": "production"}
 TRUST = {
@@ -357,39 +356,28 @@ def _last_used(sent: dict[str, list[str]]) -> str:
 USERS = {"ListUsers": _users, "ListAccessKeys": _keys, "GetAccessKeyLastUsed": _last_used}
 
 
-class _CannedIAM(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        body = SIMULATED
+class _CannedIAM(Handler):
+    def answer(self, body: bytes) -> None:
+        sent = parse_qs(body.decode())
+        answer = SIMULATED
         if sent["Action"][0] in USERS:
-            body = USERS[sent["Action"][0]](sent)
+            answer = USERS[sent["Action"][0]](sent)
         if sent["Action"] == ["DecodeAuthorizationMessage"]:
             text = json.dumps(DECODED).replace("&", "&amp;")
-            body = (
+            answer = (
                 '<DecodeAuthorizationMessageResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
                 f"<DecodeAuthorizationMessageResult><DecodedMessage>{text}</DecodedMessage>"
                 "</DecodeAuthorizationMessageResult></DecodeAuthorizationMessageResponse>"
             )
-        self.send_response(200)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, *_: Any) -> None:
-        return
+        self.reply(answer)
 
 
 @pytest.fixture
 def canned_iam(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An IAM shaped by AWS's API model, for what moto answers with 500."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _CannedIAM)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
-    yield url
-    server.shutdown()
-    server.server_close()
+    with listening(_CannedIAM) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
+        yield url
 
 
 @pytest.fixture

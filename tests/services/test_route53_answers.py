@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +12,7 @@ import boto3
 import pytest
 
 from tests.conftest import boto, running, session_of
+from tests.loopback import Handler, listening
 from tests.services.test_route53 import AT, a_record, make_zone, seed
 from tests.services.test_route53_changes import change, submit
 
@@ -22,24 +21,22 @@ HTTP = ("http", "auto")
 Answer = Callable[["_Proxy"], None]
 
 
-class _Proxy(BaseHTTPRequestHandler):
+class _Proxy(Handler):
     """Answers what the test has put in, by method and path; passes everything else on to moto."""
 
     moto: str
     answers: dict[str, list[Answer]]
     seen: list[tuple[str, str]]
 
-    def handle_any(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def answer(self, body: bytes) -> None:
+        self.body = body
         line = f"{self.command} {self.path}"
         self.seen.append((line, self.headers.get("Authorization", "")))
         for pattern, queue in self.answers.items():
             if queue and re.search(pattern, line):
                 (queue.pop(0) if len(queue) > 1 else queue[0])(self)
                 return
-        self.reply(*self.pass_on())
-
-    do_GET = do_POST = do_DELETE = handle_any
+        passes(self)
 
     def pass_on(self) -> tuple[int, bytes]:
         moto = http.client.HTTPConnection(urlsplit(self.moto).netloc)
@@ -50,19 +47,9 @@ class _Proxy(BaseHTTPRequestHandler):
         moto.close()
         return answer.status, content
 
-    def reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        return
-
 
 def says(body: str, status: int = 200) -> Answer:
-    return lambda proxy: proxy.reply(status, body.encode())
+    return lambda proxy: proxy.reply(body, status)
 
 
 def fails(code: str, message: str = "no", status: int = 400) -> Answer:
@@ -71,7 +58,8 @@ def fails(code: str, message: str = "no", status: int = 400) -> Answer:
 
 
 def passes(proxy: _Proxy) -> None:
-    proxy.reply(*proxy.pass_on())
+    status, content = proxy.pass_on()
+    proxy.reply(content, status)
 
 
 def loses_the_answer(proxy: _Proxy) -> None:
@@ -84,13 +72,10 @@ def loses_the_answer(proxy: _Proxy) -> None:
 @pytest.fixture
 def aws_says(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Proxy]]:
     handler = type("Proxy", (_Proxy,), {"moto": aws, "answers": {}, "seen": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     boto("route53", "production")  # what arranges asks moto itself: that client is kept for the whole run
-    monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", f"http://127.0.0.1:{server.server_port}")
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with listening(handler) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
+        yield handler
 
 
 def health_check(number: str, kind: str = "HTTPS", **config: str) -> str:

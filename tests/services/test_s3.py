@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import re
 import socket
-import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tests.conftest import Server, Session, boto, running
+from tests.loopback import Handler, listening
 
 AT: dict[str, Any] = {"account": "production"}
 
@@ -278,28 +277,15 @@ class StrictS3:
 def strict(environment: None, empty_aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictS3]:
     s3 = StrictS3()
 
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    class Strict(Handler):
+        def answer(self, _: bytes) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             status, more, body = s3.answer(self.command, self.path, headers)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), "Content-Type": "application/xml", **more}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(b"" if self.command == "HEAD" else body)
+            self.reply(body, status, **{"Content-Type": "application/xml", **more})
 
-        do_GET = do_HEAD = do_PUT = handle_any
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{listening.server_port}")
-    yield s3
-    listening.shutdown()
-    listening.server_close()
+    with listening(Strict) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        yield s3
 
 
 async def test_a_bucket_of_another_region_is_answered_from_there_and_the_answer_says_so(strict: StrictS3) -> None:

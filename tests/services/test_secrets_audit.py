@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -202,12 +202,6 @@ async def test_progress_is_told_on_the_way_and_only_grows(aws: str) -> None:
 
 
 # --- what cannot be looked at --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def faults() -> Iterator[Standin]:
-    with Standin() as standin:
-        yield standin
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from errors import InvalidParameter
 from services._json_members import edit, members, to_json, value_of
 from services._secrets import SecretValue
-from tests.conftest import Answer, Server, Session, aws_environment, boto, running
+from tests.conftest import Answer, Server, Session, boto, running
 from tests.standin import Standin
 
 AT: dict[str, Any] = {"account": "production"}
@@ -400,21 +400,6 @@ async def test_bad_input_is_coded_before_any_change(call: Session) -> None:
 
 
 # --- when AWS fails midway -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def faults() -> Iterator[Standin]:
-    with Standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-async def faulty(faults: Standin, aws: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Session]:
-    for name, setting in aws_environment(faults.url).items():
-        monkeypatch.setenv(name, setting)
-    faults.reset()
-    async with running(CALL_DEADLINE_SECONDS="20") as server, server.session() as session:
-        yield session
 
 
 async def test_a_patch_whose_last_step_fails_is_done_and_says_so(faulty: Session, faults: Standin) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.conftest import Server, Session, aws_environment, boto, running
+from tests.conftest import Server, Session, boto, running
 from tests.services import secret_day as day
 from tests.standin import Standin
 
@@ -183,21 +183,6 @@ def days_ago(monkeypatch: pytest.MonkeyPatch, backend: Any, days: float) -> None
 
 
 # --- when AWS's answer is lost -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def faults() -> Iterator[Standin]:
-    with Standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-async def faulty(faults: Standin, aws: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Session]:
-    for name, setting in aws_environment(faults.url).items():
-        monkeypatch.setenv(name, setting)
-    faults.reset()
-    async with running(CALL_DEADLINE_SECONDS="20") as server, server.session() as session:
-        yield session
 
 
 async def test_a_rollback_whose_answer_is_lost_is_done_once_and_said(faulty: Session, faults: Standin) -> None:
