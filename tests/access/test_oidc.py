@@ -292,7 +292,11 @@ def test_keys_that_cannot_be_fetched_stop_the_start_with_one_line_that_names_the
     assert "MCP_JWT_JWKS_URI" in line
 
 
-@pytest.mark.parametrize("given", [{name} for name in sorted(MINE)] + [MINE - {name} for name in sorted(MINE)], ids=str)
+@pytest.mark.parametrize(
+    "given",
+    [{name} for name in sorted(MINE)] + [MINE - {name} for name in sorted(MINE)],
+    ids=lambda given: ",".join(sorted(given)),
+)
 def test_one_or_two_of_the_three_variables_stop_the_start_even_beside_a_token(
     start: Callable[..., list[str]], issuer: Issuer, given: set[str]
 ) -> None:
