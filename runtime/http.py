@@ -18,6 +18,13 @@ from runtime.hosts import Hosts
 from runtime.malformed import Unquoted
 from runtime.replica import NamedSessions
 
+# With and without a port, which fastmcp compares as text.
+LOOPBACK_ORIGINS = [
+    f"{scheme}://{host}{port}"
+    for scheme in ("http", "https")
+    for host in ("localhost", "127.0.0.1", "[[]::1]")
+    for port in ("", ":*")
+]
 Readiness = Callable[[], Awaitable[dict[str, bool]]]
 
 
@@ -74,7 +81,7 @@ def build_app(
     Args:
         mcp: The app; its auth guards every MCP route.
         allowed_hosts: Host names, `*` globs allowed, beside loopback and the bind address.
-        allowed_origins: Browser origins likewise.
+        allowed_origins: Browser origins, beside loopback's, whatever name the server itself is called by.
         sse_max_streams: Open /sse streams; one more is answered 503.
         ready: Returns the readiness checks by name.
         refused: Told of each refused request: address, path, status; see Border.
@@ -87,7 +94,7 @@ def build_app(
         transport="http",
         host_origin_protection=True,
         allowed_hosts=["*"],  # decided at the border already, which looks at ports too
-        allowed_origins=allowed_origins,
+        allowed_origins=[*LOOPBACK_ORIGINS, *allowed_origins],
     )
     inner.router.redirect_slashes = False  # it would send a token that came over TLS to plain http://
     inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)

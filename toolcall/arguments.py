@@ -55,9 +55,9 @@ class Arguments:
                 even an unknown one's name, since a secret may stand where a name belongs.
         """
         for name, value in raw.items():
-            if not _is_unicode([name, value]):
+            if (problem := _unfit(name, value)) is not None:
                 place = f"{name}:" if name in self.names else "An argument"
-                raise InvalidParameter(f"{place} is not valid Unicode.", next_step="Correct it and call again.")
+                raise InvalidParameter(f"{place} {problem}.", next_step="Correct it and call again.")
         try:
             parsed = self._model.model_validate(self._plain(raw))
         except ValidationError as error:
@@ -98,6 +98,14 @@ def _beside(main: Target | None, target: Target) -> Target:
     given = {name: value for name, value in target if value is not None}
     inherited = {"region": main.region} if set(given) - {"region"} else dict(main)
     return Target(**{**inherited, **given})
+
+
+def _unfit(name: str, value: Any) -> str | None:
+    """Return what is wrong with an argument whatever it means, or None."""
+    try:
+        return None if _is_unicode([name, value]) else "is not valid Unicode"
+    except RecursionError:
+        return "is nested too deeply"
 
 
 def _is_unicode(value: Any) -> bool:

@@ -104,6 +104,19 @@ def test_a_foreign_origin_is_forbidden_beside_a_good_one_too(running: Process, o
     assert status(running, *(("Origin", origin) for origin in origins)) == answer
 
 
+@pytest.mark.parametrize(
+    ("origin", "answer"),
+    [
+        ("http://localhost", 200), ("https://localhost:3000", 200), ("http://127.0.0.1:6274", 200),
+        ("http://[::1]:3000", 200), ("http://localhost.evil.example", 403), ("http://[::2]:3000", 403),
+    ],
+)  # fmt: skip
+def test_a_page_on_the_operators_own_machine_reaches_a_server_of_any_name(
+    running: Process, origin: str, answer: int
+) -> None:
+    assert status(running, ("Host", "mcp.example.com"), ("Origin", origin)) == answer
+
+
 @pytest.mark.parametrize(("path", "method"), [("/mcp/", "POST"), ("/sse/", "GET"), ("/messages", "POST")])
 def test_a_slash_more_or_less_is_the_same_route_and_no_redirect_to_plain_http(
     running: Process, path: str, method: str
