@@ -27,6 +27,7 @@ ROLES = {
 WIRES = [("sse", "auto"), ("http", "auto"), ("http", "legacy")]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests on one worker, for its fixtures' sake, and all that work on the container engine."""
     for item in items:

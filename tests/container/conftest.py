@@ -27,6 +27,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     assert STAND_IN.exists(), "run tests/container/setup.sh first, as root"
     assert shutil.which("podman"), "run tests/container/setup.sh first, as root"
     engine = Engine(tmp_path_factory.mktemp("engine"))
+    engine.remove_leftovers()
     engine.import_base()
     yield engine
     engine.podman("image", "prune", "--force", "--filter", "until=168h", check=False)

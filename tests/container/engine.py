@@ -122,6 +122,11 @@ class Engine:
         """Run what uses the `docker` command in a project's folder."""
         return self.run(*command, cwd=project, check=check, **self.docker_environment, **environment)
 
+    def remove_leftovers(self) -> None:
+        """Remove the containers of a run that was killed, those too that only the storage still knows."""
+        for name in self.podman("ps", "--all", "--external", "--quiet").split():
+            self.podman("rm", "--force", "--time", "1", name, check=False)
+
     def import_base(self) -> None:
         """Give the stand-in the official image's name, again when `setup.sh` has made a new one."""
         made = str(STAND_IN.stat().st_mtime_ns)
