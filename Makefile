@@ -24,8 +24,8 @@ ifeq ($(DEBIAN),yes)
 else
 	@echo "NOT RUN: tests marked 'container' or 'balancer' (need root and apt-get; DEBIAN=yes forces them)"
 endif
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not alone$(if $(filter yes,$(DEBIAN)),, and not container and not balancer)"
+	$(BIN)/python -m pytest -m "alone$(if $(filter yes,$(DEBIAN)), or container)"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone and not container$(if $(filter yes,$(DEBIAN)),, and not balancer)"
 
 # Clients that others wrote, for the tests in tests/clients: npm's, with the Node of PyPI, and the Python SDK 1.x.
 clients: $(CLIENTS)/node_modules/.ready $(CLIENTS)/.mcp1/.ready

@@ -27,14 +27,6 @@ ROLES = {
 WIRES = [("sse", "auto"), ("http", "auto"), ("http", "legacy")]
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, for its fixtures' sake, and all that work on the container engine."""
-    for item in items:
-        group = "container" if item.get_closest_marker("container") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _one_collection_a_module() -> Iterator[None]:
     """Servers and the fake AWS are large and cyclic: to look for their garbage all the time took a third of the run."""
