@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -10,12 +11,12 @@ from access.identity import Target
 from toolcall.call import Call
 from toolcall.desk import Desk
 from toolcall.results import AWSModel, Page, Tags, Timestamp, to_aws_tags
-from toolcall.spec import DESTROY, READ, REVEAL, WRITE, ToolSpec, spec_of, tool
+from toolcall.spec import DESTROY, READ, REVEAL, WRITE, Standing, ToolSpec, spec_of, tool
 from toolcall.tool import ServiceTool
 
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
-    "AWSModel", "AWSServiceBase", "Page", "Plan", "Tags", "Target", "Timestamp", "to_aws_tags", "tool",
+    "AWSModel", "AWSServiceBase", "Page", "Plan", "Standing", "Tags", "Target", "Timestamp", "to_aws_tags", "tool",
 ]  # fmt: skip
 
 
@@ -48,9 +49,18 @@ class AWSServiceBase:
                 continue
             yield ServiceTool.of(getattr(self, name), spec, self.desk, self._plan_of(name, spec))
 
-    def _plan_of(self, name: str, spec: ToolSpec) -> Callable[..., Plan] | None:
-        """Return what plans a tool's irreversible act: by convention plan_<tool>, of some of its arguments."""
-        return getattr(self, f"plan_{name}") if spec.may_destroy else None
+    def _plan_of(self, name: str, spec: ToolSpec) -> Callable[..., Plan | None] | None:
+        """Return what plans a tool's irreversible act: by convention plan_<tool>, of some of its arguments.
+
+        Raises:
+            TypeError: it asks for what the tool does not take.
+        """
+        if not spec.may_destroy:
+            return None
+        plan = getattr(self, f"plan_{name}")
+        if unknown := set(inspect.signature(plan).parameters) - set(inspect.signature(getattr(self, name)).parameters):
+            raise TypeError(f"plan_{name} takes {', '.join(sorted(unknown))}, which {name} does not")
+        return plan  # type: ignore[no-any-return]
 
     @classmethod
     def specs(cls) -> Iterator[tuple[str, ToolSpec]]:

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from errors import AWSError, InvalidParameter
 from services._ec2 import Rule, dry, rules
-from services.base import WRITE, AWSModel, AWSServiceBase, Plan, Target, tool
+from services.base import WRITE, AWSModel, AWSServiceBase, Plan, Standing, Target, tool
 
 _WITH_PORTS, _WITH_TYPES = ("tcp", "udp", "6", "17"), ("icmp", "icmpv6", "1", "58")
 PrefixListId = Annotated[str, StringConstraints(pattern=r"^pl-([0-9a-f]{8}|[0-9a-f]{17})$")]
@@ -49,7 +49,7 @@ def _is_one_rule(arguments: Mapping[str, Any]) -> None:
         raise InvalidParameter("from_port, to_port: only with tcp, udp and ICMP.")
 
 
-def _opens_to_the_internet(arguments: Mapping[str, Any]) -> bool:
+def _opens_to_the_internet(arguments: Mapping[str, Any], _: Standing) -> bool:
     """Whether a rule lets a great part of the internet in, other than to a web server: such a rule is confirmed."""
     network = _network(str(arguments.get("cidr")))
     if network is None or network.prefixlen >= (8 if network.version == 4 else 16):

@@ -26,7 +26,7 @@ from services._iam import (
     rows_of,
 )
 from services._policies import Policy, danger_of
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Plan, Target, Timestamp, tool
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Plan, Standing, Target, Timestamp, tool
 
 _MOST_VERSIONS = 5
 _NOTHING = "Nothing is lost."
@@ -95,17 +95,17 @@ def _danger(document: Any) -> str | None:
         return None
 
 
-def _is_dangerous(arguments: Mapping[str, Any]) -> bool:
+def _is_dangerous(arguments: Mapping[str, Any], _: Standing) -> bool:
     """Whether a policy gives whoever has it anything: an act to be confirmed like those that cannot be undone."""
     return _danger(arguments.get("document")) is not None
 
 
-def _is_dangerous_or_deletes(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("replace_oldest") is True or _is_dangerous(arguments)
+def _is_dangerous_or_deletes(arguments: Mapping[str, Any], standing: Standing) -> bool:
+    return arguments["replace_oldest"] is True or _is_dangerous(arguments, standing)
 
 
-def _allows_everything(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("allow_everything") is True
+def _allows_everything(arguments: Mapping[str, Any], _: Standing) -> bool:
+    return arguments["allow_everything"] is True
 
 
 class IAMPoliciesService(AWSServiceBase):

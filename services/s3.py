@@ -39,7 +39,7 @@ from services._s3 import (
     version,
     written,
 )
-from services.base import READ, REVEAL, WRITE, Plan, Target, tool
+from services.base import READ, REVEAL, WRITE, Plan, Standing, Target, tool
 from toolcall.call import Call
 
 MAX_BODY_BYTES = 1_048_576
@@ -81,8 +81,8 @@ def _loses_what_it_overwrites(arguments: Mapping[str, Any]) -> None:
         raise InvalidParameter("lose_previous: only together with overwrite.")
 
 
-def _loses_previous(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("lose_previous") is True
+def _loses_previous(arguments: Mapping[str, Any], _: Standing) -> bool:
+    return arguments["lose_previous"] is True
 
 
 class S3Service(BucketService):

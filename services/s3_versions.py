@@ -31,10 +31,10 @@ from services._s3 import (
     version,
     written,
 )
-from services.base import READ, WRITE, Plan, Target, tool
+from services.base import READ, WRITE, Plan, Standing, Target, tool
 
 
-def _names_a_version(arguments: Mapping[str, Any]) -> bool:
+def _names_a_version(arguments: Mapping[str, Any], _: Standing) -> bool:
     return arguments.get("version_id") is not None
 
 

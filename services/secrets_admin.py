@@ -25,7 +25,7 @@ from services._secrets import (
     reach,
     unfinished,
 )
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Plan, Target, tool
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, Plan, Standing, Target, tool
 from toolcall.call import Call
 
 MAX_POLICY_BYTES = 20_480
@@ -95,8 +95,8 @@ def _schedules_once(arguments: Mapping[str, Any]) -> None:
         raise InvalidParameter("Give one of automatically_after_days and schedule_expression.")
 
 
-def _overwrites(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("force_overwrite") not in (None, False)
+def _overwrites(arguments: Mapping[str, Any], _: Standing) -> bool:
+    return arguments["force_overwrite"] is True
 
 
 class SecretsAdminService(AWSServiceBase):

@@ -45,6 +45,7 @@ from services.base import (
     AWSServiceBase,
     Page,
     Plan,
+    Standing,
     Tags,
     Target,
     Timestamp,
@@ -138,8 +139,8 @@ class UntaggedSecret(AWSModel):
     tag_keys: list[str]
 
 
-def _forced(arguments: Mapping[str, Any]) -> bool:
-    return arguments.get("force_delete_without_recovery") not in (None, False)
+def _forced(arguments: Mapping[str, Any], _: Standing) -> bool:
+    return arguments["force_delete_without_recovery"] is True
 
 
 def _force_takes_no_window(arguments: Mapping[str, Any]) -> None:

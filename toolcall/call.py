@@ -27,7 +27,8 @@ class Call:
         self.arrived = time.monotonic()
         self.trace = Trace(deadline=self.arrived + desk.settings.call_deadline_seconds)
         self.caller: Caller = desk.caller()
-        self.scope: Scope = spec.scope_of(raw)
+        self.scope: Scope = spec.scope
+        self.reveals = spec.scope is Scope.REVEAL
         self.grants: dict[Target, Grant] = {}
         self.account_id: str | None = None
         self.resource: str | None = None

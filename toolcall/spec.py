@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from access.callers import Scope
+from access.identity import Target
 
 READ, REVEAL, WRITE, DESTROY = Scope.READ, Scope.REVEAL, Scope.WRITE, Scope.DESTROY
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "__aws_ops_tool__"
+MOST_BYTES = 256 * 1024
+
+
+class Standing(Protocol):
+    """Tells whose an AWS account is; see toolcall.standing."""
+
+    def account_id(self, target: Target) -> str: ...
+    def is_stranger(self, number: str | None, own: Target) -> bool: ...
+
+
+Decision = Callable[[Mapping[str, Any], Standing], bool]
+"""Decides on checked arguments; in a thread, so it may ask who is who."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +40,15 @@ class ToolSpec:
         idempotent: Whether repeating it with the same arguments changes nothing more (MCP's idempotentHint).
         open_world: Whether it reaches AWS at all.
         everywhere: Whether it asks every account of the caller's, where the call names none.
-        destroys_if: Given the raw arguments, whether this call is irreversible, so of scope `destroy`.
+        destroys_if: Given the checked arguments, whether this call is irreversible, so of scope `destroy`. Not asked
+            of a dry run.
+        reveals_if: Given the checked arguments, whether this call discloses a plaintext beside what its scope says:
+            it then needs `reveal` too, counts against the reveal allowance, and does not exist under REVEAL=0.
+        metered: Whether each call takes one of the reveal allowance, whatever its scope.
+        looks_first: Whether `plan_<tool>` is asked before every call that is no dry run. It returns None where the act
+            is plain; a Plan makes the call one of scope `destroy`.
         check: Given the checked arguments, raises InvalidParameter where they do not fit each other.
+        most_bytes: How long the arguments may be, as JSON in UTF-8.
     """
 
     scope: Scope
@@ -38,13 +58,22 @@ class ToolSpec:
     idempotent: bool = False
     open_world: bool = True
     everywhere: bool = False
-    destroys_if: Callable[[Mapping[str, Any]], bool] | None = None
+    destroys_if: Decision | None = None
+    reveals_if: Decision | None = None
+    metered: bool = False
+    looks_first: bool = False
     check: Callable[[Mapping[str, Any]], None] | None = None
+    most_bytes: int = MOST_BYTES
 
     @property
     def may_destroy(self) -> bool:
         """Whether any call of this tool is irreversible."""
-        return self.scope is DESTROY or self.destroys_if is not None
+        return self.scope is DESTROY or self.destroys_if is not None or self.looks_first
+
+    @property
+    def decides(self) -> bool:
+        """Whether the scope of a call depends on its arguments, and on whose account is whose."""
+        return self.destroys_if is not None or self.reveals_if is not None
 
     @property
     def scopes(self) -> frozenset[Scope]:
@@ -72,10 +101,6 @@ class ToolSpec:
         named = arguments.get(self.resource or "")
         return len(named) if isinstance(named, list) else 1
 
-    def scope_of(self, arguments: Mapping[str, Any]) -> Scope:
-        """The scope that a call with these raw arguments needs."""
-        return DESTROY if self.destroys_if is not None and self.destroys_if(arguments) else self.scope
-
 
 def _as_text(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -91,8 +116,12 @@ def tool(
     idempotent: bool | None = None,
     open_world: bool = True,
     everywhere: bool = False,
-    destroys_if: Callable[[Mapping[str, Any]], bool] | None = None,
+    destroys_if: Decision | None = None,
+    reveals_if: Decision | None = None,
+    metered: bool = False,
+    looks_first: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> Callable[[F], F]:
     """Mark a service's method as a tool of that name; its docstring and signature are what the model is shown."""
     spec = ToolSpec(
@@ -104,7 +133,11 @@ def tool(
         open_world=open_world,
         everywhere=everywhere,
         destroys_if=destroys_if,
+        reveals_if=reveals_if,
+        metered=metered,
+        looks_first=looks_first,
         check=check,
+        most_bytes=most_bytes,
     )
 
     def mark(method: F) -> F:

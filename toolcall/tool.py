@@ -9,6 +9,8 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from types import MethodType
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from fastmcp.tools.base import InputRequiredToolResult
 from mcp.types import InputRequiredResult, ToolAnnotations
 from pydantic import BaseModel, PrivateAttr, SecretStr
 
+from access.callers import Scope
 from access.confirmation import Act, Plan, invalid
 from access.identity import Target
 from access.trace import Trace, current_trace
@@ -33,7 +36,9 @@ from errors import (
     InvalidParameter,
     NoCredentials,
     OutcomeUnknown,
+    RateLimited,
     Refusal,
+    ScopeRequired,
     is_denial,
     is_missing,
     translate,
@@ -45,12 +50,23 @@ from toolcall.consent import Consent
 from toolcall.desk import Desk
 from toolcall.results import output_schema, result_model
 from toolcall.scrub import scrub
+from toolcall.size import is_small, size_of
 from toolcall.spec import DESTROY, READ, REVEAL, ToolSpec
+from toolcall.standing import Standing
 
 log = logging.getLogger("aws_ops.calls")
 T = TypeVar("T")
 _LIKE_A_NAME = re.compile(r"[\w+=,.@:/!*-]{1,2048}", re.ASCII)
 _NOT_PART_OF_THE_ACT = {*Target.model_fields, "confirm"}  # the grants stand for the first four
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Checked arguments, what the trail says of them, and the token that confirms the call, if it brings one."""
+
+    values: dict[str, Any] = field(repr=False)
+    said: dict[str, Any]
+    confirm: str | None = field(repr=False)
 
 
 class ServiceTool(Tool):
@@ -59,11 +75,11 @@ class ServiceTool(Tool):
     _desk: Desk = PrivateAttr()
     _spec: ToolSpec = PrivateAttr()
     _method: Callable[..., BaseModel] = PrivateAttr()
-    _plan: Callable[..., Plan] | None = PrivateAttr(default=None)
+    _plan: Callable[..., Plan | None] | None = PrivateAttr(default=None)
     _arguments: Arguments = PrivateAttr()
 
     @classmethod
-    def of(cls, method: MethodType, spec: ToolSpec, desk: Desk, plan: Callable[..., Plan] | None) -> ServiceTool:
+    def of(cls, method: MethodType, spec: ToolSpec, desk: Desk, plan: Callable[..., Plan | None] | None) -> ServiceTool:
         """Return the tool of a bound method; `plan` is what makes its Plan where it may destroy."""
         arguments = arguments_of(method.__func__, confirmable=spec.may_destroy)
         title = method.__name__.replace("_", " ").capitalize()
@@ -113,7 +129,33 @@ class ServiceTool(Tool):
                 return refuse(call, error)
 
     async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
-        self._admit(call)
+        small = self._admit(call)
+        prepare = partial(self._prepare, call)
+        # What depends on the arguments' length, or may ask STS who is who, holds up nobody else.
+        prepared = prepare() if small and not self._spec.decides else await self._aside(call, prepare)
+        values = prepared.values
+        for target in values.values():
+            if isinstance(target, Target):
+                self._grant(call, target)
+        if call.scope is not READ:
+            self._desk.audit.require()
+        dry = values.get("dry_run") is True  # trying out destroys nothing
+        if self._spec.looks_first and not dry and await self._work(call, self._look(values)) is not None:
+            self._raise_scope(call, DESTROY)
+        if call.scope is DESTROY and not dry:
+            question = await self._ask(call, prepared)
+            if question is not None:
+                return question
+        if call.reveals or self._spec.metered:
+            self._desk.reveals.take(call.caller.name, self._spec.reveals_of(call.raw) if call.reveals else 1)
+        if call.scope.changes:
+            self._desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
+        elif call.scope is REVEAL:
+            self._desk.audit.write(call.foretell())
+        return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
+
+    def _prepare(self, call: Call) -> _Prepared:
+        """Check the arguments, and decide on them which scope this very call needs."""
         values = self._arguments.parse(call.raw)
         call.resource = self._spec.resource_of(call.raw)
         call.secrets = tuple(_secrets_in(values))
@@ -122,21 +164,33 @@ class ServiceTool(Tool):
         said = fingerprints.of_checked(self._desk.audit, self._arguments.flat(values))
         call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
-        for target in values.values():
-            if isinstance(target, Target):
-                self._grant(call, target)
-        if call.scope is not READ:
-            self._desk.audit.require()
-        if call.scope is DESTROY and values.get("dry_run") is not True:  # trying out destroys nothing
-            question = await self._ask(call, values, said, confirm)
-            if question is not None:
-                return question
-        if call.scope.changes:
-            self._desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
-        elif call.scope is REVEAL:
-            self._desk.reveals.take(call.caller.name, self._spec.reveals_of(call.raw))
-            self._desk.audit.write(call.foretell())
-        return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
+        spec, standing = self._spec, Standing(call)
+        if spec.destroys_if is not None and values.get("dry_run") is not True and spec.destroys_if(values, standing):
+            call.scope = DESTROY
+        self._desk.policy.require_scope(call.caller, call.scope)
+        if spec.reveals_if is not None and spec.reveals_if(values, standing):
+            self._raise_scope(call, REVEAL)
+        return _Prepared(values, said, confirm)
+
+    def _raise_scope(self, call: Call, scope: Scope) -> None:
+        """Demand what a call turns out to need beside its tool's own scope."""
+        if scope is REVEAL:
+            call.reveals = True
+            if not self._desk.settings.reveal:
+                raise ScopeRequired("This discloses a plaintext, and this server discloses none (REVEAL=0).")
+        else:
+            call.scope = scope
+        self._desk.policy.require_scope(call.caller, scope)
+
+    async def _aside(self, call: Call, work: Callable[[], T]) -> T:
+        """Run what comes before AWS in a thread, among a few places of the caller's own."""
+        return await self._desk.execution.run(work, identity=("before", call.caller.name), deadline=call.trace.deadline)
+
+    def _look(self, values: dict[str, Any]) -> Callable[[], Plan | None]:
+        """Return what plans this act; a tool that looks first plans none where the act is plain."""
+        if self._plan is None:
+            raise InternalError("This act has no plan, so it cannot be confirmed.")
+        return partial(self._plan, **{name: values[name] for name in inspect.signature(self._plan).parameters})
 
     def _grant(self, call: Call, target: Target) -> None:
         """Decide on a target before any AWS call.
@@ -151,35 +205,44 @@ class ServiceTool(Tool):
                 raise
             call.grant(Target(account=first.name, region=target.region))
 
-    def _admit(self, call: Call) -> None:
-        """What is decided before the arguments are looked at."""
-        desk = self._desk
-        desk.in_flight.refuse_when_draining()
-        # Unchecked, it may be anything that was put in the wrong place; only what looks like a name is written down.
-        named = self._spec.resource_of(call.raw)
-        call.resource = named if named and _LIKE_A_NAME.fullmatch(named) else None
-        desk.policy.require_scope(call.caller, call.scope)
-        desk.calls.take(call.caller.name)
+    def _admit(self, call: Call) -> bool:
+        """Decide what does not depend on the arguments' meaning; tell whether they are few and short.
 
-    async def _ask(
-        self, call: Call, values: dict[str, Any], said: dict[str, Any], confirm: str | None
-    ) -> InputRequiredResult | None:
+        A call out of the caller's reach counts against the rate too, or it could be made without end.
+        """
+        desk, spec = self._desk, self._spec
+        desk.in_flight.refuse_when_draining()
+        small = is_small(size_of(call.raw, spec.most_bytes))
+        # Unchecked, it may be anything that was put in the wrong place; only what looks like a name is written down.
+        named = spec.resource_of(call.raw) if small else None
+        call.resource = named if named and _LIKE_A_NAME.fullmatch(named) else None
+        if not spec.scopes & call.caller.scopes:
+            with suppress(RateLimited):
+                desk.calls.take(call.caller.name)
+            desk.policy.require_scope(call.caller, call.scope)
+        desk.calls.take(call.caller.name)
+        return small
+
+    async def _ask(self, call: Call, prepared: _Prepared) -> InputRequiredResult | None:
         """Return None where the irreversible act is confirmed, else the question to the client's user.
 
         An argument left out and its default spelled out are one act, so the act has all that is `said` of the values.
         """
-        if self._plan is None:
-            raise InternalError("This act has no plan, so it cannot be confirmed.")
-        arguments = {name: value for name, value in said.items() if name not in _NOT_PART_OF_THE_ACT}
-        consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), confirm)
+        look = self._look(prepared.values)
+        arguments = {name: value for name, value in prepared.said.items() if name not in _NOT_PART_OF_THE_ACT}
+        consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), prepared.confirm)
         consent.refuse_early()
-        wanted = {name: values[name] for name in inspect.signature(self._plan).parameters}
-        look = partial(self._plan, **wanted)
+
+        async def planned() -> Plan:
+            if (plan := await self._work(call, look)) is None:
+                raise invalid("the resource has changed since")
+            return plan
+
         try:
-            plan = await self._work(call, look)
+            plan = await planned()
             question = await consent.ask(plan)
             # A person has taken their time: the yes is to what they were shown.
-            if consent.kept_waiting and (await self._work(call, look)).digest != plan.digest:
+            if consent.kept_waiting and (await planned()).digest != plan.digest:
                 raise invalid("the resource has changed since")
         except Exception as error:
             # What could be planned before and cannot be now has changed, or is gone.
