@@ -91,11 +91,17 @@ def watch(client: Any, credentials: Any) -> None:
 
     events.register("before-send", before_send)
     events.register("response-received", _response_received)
+    events.register("before-parameter-build.s3", _stay)
 
     def needs_retry(**event: Any) -> float | None:
         return _needs_retry(credentials, **event)
 
     events.register("needs-retry", needs_retry)
+
+
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Keep botocore from following a bucket into another region by itself: it is for the policy to let a call go."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _out_of_time() -> DeadlineExceeded:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from access.identity import Identity, Target
 from access.trace import uncounted
-from errors import AWSError, header_of, is_denial, translate
+from errors import AWSError, RegionNotAllowed, header_of, is_denial, translate
 from services.base import AWSModel, AWSServiceBase, Page, Tags, Timestamp
 from toolcall.call import Call
 from toolcall.desk import Desk
@@ -235,21 +235,42 @@ class BucketService(AWSServiceBase):
         """Return how to reach a bucket: in its region, as its owner's."""
         call = Call.current()
         owner = owner or str(call.account_id)
-        key = (call.grant(target).identity, bucket, owner)
-        with self._lock:
-            region = self._regions.get(key)
-        if region is None and (region := self._region_of(target, bucket, owner)) is not None:
-            with self._lock:
-                self._regions[key] = region
-        if region is not None:
+        if (region := self._find(target, bucket, owner)) is not None:
             call.move(target, region)
         return At(self.client(target), {"Bucket": bucket, "ExpectedBucketOwner": owner})
+
+    def source(self, target: Target, bucket: str, owner: str | None) -> dict[str, str]:
+        """Return a bucket that AWS itself reads from, as a copy names it.
+
+        Raises:
+            RegionNotAllowed: it is in a region that the policy does not allow, or nobody says in which.
+        """
+        call = Call.current()
+        owner = owner or str(call.account_id)
+        if (region := self._find(target, bucket, owner)) is not None:
+            call.grant(_in_region(target, region))
+        elif self.desk.settings.allowed_regions is not None:
+            raise RegionNotAllowed(
+                "AWS does not say in which region the source bucket is. Nothing was read.",
+                next_step="Grant the role s3:ListBucket on it, or copy from a bucket in an allowed region.",
+            )
+        return {"ExpectedSourceBucketOwner": owner}
 
     def forget(self, bucket: str) -> None:
         """Forget where a bucket was."""
         with self._lock:
             for key in [key for key in self._regions if key[1] == bucket]:
                 self._regions.pop(key, None)
+
+    def _find(self, target: Target, bucket: str, owner: str) -> str | None:
+        """Return a bucket's region, where AWS says it; remembered for a while."""
+        key = (Call.current().grant(target).identity, bucket, owner)
+        with self._lock:
+            region = self._regions.get(key)
+        if region is None and (region := self._region_of(target, bucket, owner)) is not None:
+            with self._lock:
+                self._regions[key] = region
+        return region
 
     def _region_of(self, target: Target, bucket: str, owner: str, *, moved: bool = False) -> str | None:
         client = self.client(target)
@@ -271,8 +292,11 @@ class BucketService(AWSServiceBase):
             region = header_of(error, "x-amz-bucket-region")  # there even where access is denied
         if region is None or moved or is_denial(failure):
             return region
-        Call.current().move(target, region)
-        return self._region_of(target, bucket, owner, moved=True)
+        return self._region_of(_in_region(target, region), bucket, owner, moved=True)
+
+
+def _in_region(target: Target, region: str) -> Target:
+    return target.model_copy(update={"region": region})
 
 
 def _answers(client: Any, bucket: str) -> bool:

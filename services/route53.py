@@ -107,6 +107,8 @@ class Route53Service(AWSServiceBase):
             caller_reference: A repeat with the same one makes no second zone
         """
         call, client = Call.current(), self.client(target)
+        if vpc_region:
+            call.grant(target.model_copy(update={"region": vpc_region}))  # a place of the call's as well
         reference = caller_reference or f"aws-ops-{call.request_id}"
         same_name = [row for row in _zones_named(client, name) if _is_private(row) == (vpc_id is not None)]
         ours = next((row for row in same_name if row["CallerReference"] == reference), None)

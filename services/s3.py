@@ -241,21 +241,26 @@ class S3Service(BucketService):
         to_expected_bucket_owner: BucketOwner = None,
     ) -> WrittenObject:
         """Copy an object of at most 5 GiB, as one identity that may read and write both. Overwrites as put_object."""
+        read_as = self.source(target, bucket, expected_bucket_owner)
         at = self.at(target, to_bucket, to_expected_bucket_owner)
         keeping = _keeping(at, overwrite, lose_previous)
         if not overwrite and _stands(at, to_key) is not None:  # AWS is asked to see to it as well
             raise InvalidParameter("The copy exists already. Nothing was done.", next_step="Pass overwrite to replace.")
-        owner = expected_bucket_owner or str(Call.current().account_id)
         source = {"Bucket": bucket, "Key": key, **version(version_id)}
-        answer = at.client.copy_object(
-            Key=to_key, CopySource=source, ExpectedSourceBucketOwner=owner, **at.bucket, **keeping
-        )
+        answer = at.client.copy_object(Key=to_key, CopySource=source, **read_as, **at.bucket, **keeping)
         return written(answer, to_bucket, to_key)
 
     def plan_copy_object(
-        self, to_bucket: BucketName, to_key: ObjectKey, target: Target, to_expected_bucket_owner: BucketOwner
+        self,
+        bucket: BucketName,
+        to_bucket: BucketName,
+        to_key: ObjectKey,
+        target: Target,
+        expected_bucket_owner: BucketOwner,
+        to_expected_bucket_owner: BucketOwner,
     ) -> Plan:
         """Say which object would be replaced."""
+        self.source(target, bucket, expected_bucket_owner)
         return _plan_to_replace(self.at(target, to_bucket, to_expected_bucket_owner), to_bucket, to_key)
 
     @tool(REVEAL, "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", resource="bucket/key")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from errors import AWSError, DeadlineExceeded, InvalidParameter, after, is_denial, is_missing, translate
+from errors import AWSError, DeadlineExceeded, InvalidParameter, after, header_of, is_denial, is_missing, translate
 from services._s3 import At, BucketName, BucketOwner, BucketService, GoneBucket, MadeBucket, NewBucketName, Posture
 from services.base import DESTROY, READ, WRITE, Plan, Target, tool
 from toolcall.call import Call
@@ -119,9 +119,10 @@ def _refuse_if_there(client: Any, bucket: str) -> None:
         client.head_bucket(Bucket=bucket)
     except Exception as error:
         failure = translate(error)
-        if not (is_missing(failure) or is_denial(failure)):
-            raise
-        return
+        if header_of(error, "x-amz-bucket-region") is None:  # with one it is there, in whatever region, whosever it is
+            if not (is_missing(failure) or is_denial(failure)):
+                raise
+            return
     raise AWSError(
         "BucketAlreadyExists", "A bucket of that name exists. Nothing was done.", retryable=False,
         next_step="Choose another name; names are shared by all of AWS.",

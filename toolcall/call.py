@@ -81,8 +81,9 @@ class Call:
         return next(iter(self.grants.values()), None)
 
     def _further_targets(self) -> list[dict[str, Any]]:
-        _, *others = self.grants.values()
-        return [{"account": g.account, "identity": str(g.identity), "region": g.region} for g in others]
+        main, *others = self.grants.values()
+        further = [grant for grant in dict.fromkeys(others) if grant != main]
+        return [{"account": g.account, "identity": str(g.identity), "region": g.region} for g in further]
 
     @property
     def place(self) -> tuple[str | None, str | None]:
@@ -109,6 +110,7 @@ class Call:
     def record(self, outcome: str, *, decision: str, rule: str, error_code: str | None = None) -> dict[str, Any]:
         """Return the call's audit line."""
         grant = self.main_grant
+        further = self._further_targets() if len(self.grants) > 1 else []
         account, region = (grant.account, grant.region) if grant else self._asked_place()
         return {
             "event": "audit",
@@ -121,7 +123,7 @@ class Call:
             "account_id": self.account_id or (grant.identity.account_id if grant else None),
             "identity": str(grant.identity) if grant else None,
             "region": region,
-            **({"further_targets": self._further_targets()} if len(self.grants) > 1 else {}),
+            **({"further_targets": further} if further else {}),
             "resource": self.resource,
             "arguments": self.arguments,
             "decision": decision,

@@ -201,6 +201,15 @@ async def test_an_account_that_cannot_be_asked_is_named_and_leaves_the_others(aw
     assert "could not be asked" in owners["verdict"]
 
 
+async def test_a_vpc_in_a_region_that_is_not_allowed_gets_no_zone(aws: str) -> None:
+    vpc = {"name": "corp.internal", "vpc_id": "vpc-0123456789abcdef0"}
+    async with running(TOOLSETS="route53", ALLOWED_REGIONS="us-east-1,us-west-2") as server, server.session() as call:
+        refused = await call("create_hosted_zone", **vpc, vpc_region="eu-west-1", **AT)
+        assert refused.error_code == "RegionNotAllowed"
+        assert (await call("list_hosted_zones", **AT))["count"] == 0
+        assert (await call("create_hosted_zone", **vpc, vpc_region="us-west-2", **AT))["success"]
+
+
 BAD: list[tuple[str, dict[str, Any]]] = [
     ("list_hosted_zones", {"max_results": 101}),
     ("get_hosted_zone", {"hosted_zone_id": "example.com"}),
