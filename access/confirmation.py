@@ -1,7 +1,10 @@
 """Confirmations of irreversible acts: a Plan of what will be lost, and the signed token that confirms just that.
 
-Nothing is remembered between the two calls but the nonces already used, and those only against races: a token bears
-its own proof, so any replica that shares the key can take it, and the resource's state makes it good once.
+A token bears its own proof, its moment and its maker, so any replica that shares the key can take it. There is no store
+that replicas share: each process remembers which tokens it took, and takes none that was made before it began, since it
+cannot know whether the process before it took that one. So a token is good once at each process, and once over all
+where doing the act voids the state that it is bound to. Where the act can be undone and done again, another process
+than the maker takes it in its first minute alone.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from access.identity import Grant
 from errors import ConfirmationInvalid
 
 LIFETIME_SECONDS = 300
+ELSEWHERE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Act:
-    """What is to be confirmed: who does which tool with which arguments as whom, and where."""
+    """What is to be confirmed: who does which tool with which arguments as whom, and where.
+
+    Attributes:
+        voids_state: Whether doing it voids the state that its plan is bound to for good (see ToolSpec).
+    """
 
     caller: Caller
     tool: str
     grants: tuple[Grant, ...]
     arguments: Mapping[str, Any]
+    voids_state: bool = False
 
     def binding(self) -> bytes:
         """What a token is bound to, as bytes. Two spellings of one act are one act."""
@@ -68,21 +77,37 @@ class Act:
         return _canonical([self.caller.name, self.tool, places, dict(self.arguments)])
 
 
+@dataclass(frozen=True)
+class _Token:
+    """What a token says: when and by which process it was made, its nonce, and the digest of the state it is for."""
+
+    moment: float
+    maker: str
+    nonce: str
+    digest: str
+
+    @property
+    def ends(self) -> float:
+        return self.moment + LIFETIME_SECONDS
+
+
 class Confirmations:
-    """Signs and checks the tokens; `key` is shared by all replicas, or random for one."""
+    """Signs and checks the tokens of one process; `key` is shared by all replicas, or random for one."""
 
     def __init__(self, key: str | None, clock: Callable[[], float] = time.time) -> None:
         self._key = hashlib.sha256(b"aws-ops confirmation\0" + (key or secrets.token_hex(32)).encode()).digest()
         self._clock = clock
+        self._me, self._began = secrets.token_hex(8), clock()
         self._used: dict[str, float] = {}
+        self._forgotten = 0.0
 
     def issue(self, act: Act, plan: Plan) -> str:
         """Return a token that confirms this act on the resource's present state."""
-        content = _canonical([int(self._clock()) + LIFETIME_SECONDS, secrets.token_hex(12), plan.digest])
+        content = _canonical([self._clock(), self._me, secrets.token_hex(12), plan.digest])
         return f"{_encode(content)}.{_encode(self._sign(content, act))}"
 
     def check(self, token: str, act: Act) -> None:
-        """Refuse a token that is not this act's, late or used; asked before AWS is.
+        """Refuse a token that is not this act's, late or used, or made where or when none is taken; before AWS is asked.
 
         Raises:
             ConfirmationInvalid: nothing was done.
@@ -95,26 +120,40 @@ class Confirmations:
         Raises:
             ConfirmationInvalid: nothing was done.
         """
-        expires, nonce, digest = self._read(token, act)
-        if not hmac.compare_digest(digest, plan.digest):
+        read = self._read(token, act)
+        if not hmac.compare_digest(read.digest, plan.digest):
             raise invalid("the resource has changed since")
         now = self._clock()
-        self._used = {known: end for known, end in self._used.items() if end > now}
-        self._used[nonce] = expires
+        past = {nonce: ends for nonce, ends in self._used.items() if ends <= now}
+        for nonce, ends in past.items():  # what is no longer remembered stays too old, should the clock be set back
+            self._forgotten = max(self._forgotten, ends)
+            del self._used[nonce]
+        self._used[read.nonce] = read.ends
 
-    def _read(self, token: str, act: Act) -> tuple[int, str, str]:
+    def _read(self, token: str, act: Act) -> _Token:
         try:
             content, signature = (_decode(part) for part in token.split("."))
         except ValueError:
             raise invalid("it is none of ours") from None
         if not hmac.compare_digest(signature, self._sign(content, act)):
             raise invalid("it does not belong to this caller, tool, identity and these arguments")
-        expires, nonce, digest = json.loads(content)
-        if expires <= self._clock():
+        read, now = _Token(*json.loads(content)), self._clock()
+        if read.ends <= max(now, self._forgotten):
             raise invalid("it is too old")
-        if nonce in self._used:
+        if read.nonce in self._used:
             raise invalid("it was used already")
-        return expires, nonce, digest
+        if read.maker != self._me:
+            self._check_from_elsewhere(read, act, now)
+        return read
+
+    def _check_from_elsewhere(self, read: _Token, act: Act, now: float) -> None:
+        """Refuse another process's token where nobody could know whether it was used."""
+        if read.moment <= self._began:
+            raise invalid("it was made before this server process began")
+        if read.moment > now + ELSEWHERE_SECONDS:
+            raise invalid("it was made at a time that is yet to come: the servers' clocks differ")
+        if not act.voids_state and read.moment + ELSEWHERE_SECONDS <= now:
+            raise invalid("another server process takes it in its first minute alone")
 
     def _sign(self, content: bytes, act: Act) -> bytes:
         return hmac.digest(self._key, content + b"\0" + act.binding(), hashlib.sha256)

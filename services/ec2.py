@@ -206,7 +206,7 @@ class EC2Service(AWSServiceBase):
 
     @tool(
         DESTROY, "ec2:TerminateInstances", "ec2:DescribeInstances", "ec2:DescribeInstanceAttribute",
-        resource="instance_ids", idempotent=True,
+        resource="instance_ids", idempotent=True, voids_state=True,
     )  # fmt: skip
     def terminate_instances(self, instance_ids: InstanceIds, target: Target, dry_run: bool = False) -> StateChanges:
         """Terminate instances for good. One under termination protection is refused."""

@@ -166,7 +166,7 @@ class IAMService(AWSServiceBase):
     @tool(
         DESTROY, "iam:DeleteRole", "iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies",
         "iam:GetRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:ListInstanceProfilesForRole",
-        resource="role_name", idempotent=True,
+        resource="role_name", idempotent=True, voids_state=True,
     )  # fmt: skip
     def delete_role(self, role_name: RoleName, target: Target) -> GoneRole:
         """Delete a role for good, with its inline policies; attached ones are detached."""
@@ -203,7 +203,9 @@ class IAMService(AWSServiceBase):
             f"{', '.join(role.attached_policies) or 'nothing'} is detached; who uses it loses access. "
             f"Last used: {f'{used:%Y-%m-%d %H:%M}' if used else 'never, as far as AWS tells'}."
         )
-        state = role.model_dump(mode="json", exclude={"last_used"})
+        # One made anew in the same second, of the same content, is another.
+        made = client.get_role(RoleName=role_name)["Role"]["RoleId"]
+        state = {**role.model_dump(mode="json", exclude={"last_used"}), "id": made}
         return Plan(target=role.arn, will_be_lost=lost, state=state)
 
 

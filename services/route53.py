@@ -142,7 +142,7 @@ class Route53Service(AWSServiceBase):
 
     @tool(
         DESTROY, "route53:DeleteHostedZone", "route53:GetHostedZone", "route53:ListResourceRecordSets",
-        resource="hosted_zone_id", idempotent=True,
+        resource="hosted_zone_id", idempotent=True, voids_state=True,
     )  # fmt: skip
     def delete_hosted_zone(self, hosted_zone_id: ZoneId, target: Target) -> ChangeInfo:
         """Delete a hosted zone for good. It holds nothing but its own NS and SOA; a new one gets other name servers."""

@@ -89,7 +89,7 @@ class S3BucketsService(BucketService):
 
     @tool(
         DESTROY, "s3:DeleteBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketTagging",
-        "s3:ListAllMyBuckets", "s3:ListBucket", resource="bucket", idempotent=True,
+        "s3:ListAllMyBuckets", "s3:ListBucket", resource="bucket", idempotent=True, voids_state=True,
     )  # fmt: skip
     def delete_bucket(self, bucket: BucketName, target: Target) -> GoneBucket:
         """Delete an empty bucket of the account for good; somebody else may take its name."""

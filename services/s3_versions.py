@@ -44,6 +44,7 @@ class S3VersionsService(BucketService):
     @tool(
         WRITE, "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetBucketVersioning", "s3:ListBucketVersions",
         "s3:ListBucket", resource="bucket/key", destructive=True, destroys_if=_names_a_version,
+        voids_state=True,
     )  # fmt: skip
     def delete_object(
         self,

@@ -277,7 +277,8 @@ class SecretsManagerService(AWSServiceBase):
 
     @tool(
         WRITE, "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret", resource="secret_id",
-        destructive=True, idempotent=True, destroys_if=_forced, check=_force_takes_no_window,
+        destructive=True, idempotent=True, destroys_if=_forced, voids_state=True,
+        check=_force_takes_no_window,
     )  # fmt: skip
     def delete_secret(
         self,

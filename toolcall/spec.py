@@ -47,6 +47,9 @@ class ToolSpec:
         metered: Whether each call takes one of the reveal allowance, whatever its scope.
         looks_first: Whether `plan_<tool>` is asked before every call that is no dry run. It returns None where the act
             is plain; a Plan makes the call one of scope `destroy`.
+        voids_state: Whether doing the act voids the state that its confirmation is bound to for good, as deleting does:
+            its token then cannot do it twice at any process. Unsaid, it may be undone and done again, so that another
+            process than the one that planned it takes the token in its first minute alone.
         check: Given the checked arguments, raises InvalidParameter where they do not fit each other.
         most_bytes: How long the arguments may be, as JSON in UTF-8.
     """
@@ -62,6 +65,7 @@ class ToolSpec:
     reveals_if: Decision | None = None
     metered: bool = False
     looks_first: bool = False
+    voids_state: bool = False
     check: Callable[[Mapping[str, Any]], None] | None = None
     most_bytes: int = MOST_BYTES
 
@@ -120,6 +124,7 @@ def tool(
     reveals_if: Decision | None = None,
     metered: bool = False,
     looks_first: bool = False,
+    voids_state: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Callable[[F], F]:
@@ -136,6 +141,7 @@ def tool(
         reveals_if=reveals_if,
         metered=metered,
         looks_first=looks_first,
+        voids_state=voids_state,
         check=check,
         most_bytes=most_bytes,
     )

@@ -230,7 +230,8 @@ class ServiceTool(Tool):
         """
         look = self._look(prepared.values)
         arguments = {name: value for name, value in prepared.said.items() if name not in _NOT_PART_OF_THE_ACT}
-        consent = Consent(call, Act(call.caller, self.name, tuple(call.grants.values()), arguments), prepared.confirm)
+        act = Act(call.caller, self.name, tuple(call.grants.values()), arguments, self._spec.voids_state)
+        consent = Consent(call, act, prepared.confirm)
         consent.refuse_early()
 
         async def planned() -> Plan:
