@@ -353,7 +353,15 @@ def _last_used(sent: dict[str, list[str]]) -> str:
     return _result("GetAccessKeyLastUsed", f"<UserName>x</UserName><AccessKeyLastUsed>{never}</AccessKeyLastUsed>")
 
 
-USERS = {"ListUsers": _users, "ListAccessKeys": _keys, "GetAccessKeyLastUsed": _last_used}
+def _role(sent: dict[str, list[str]]) -> str:
+    (name,) = sent["RoleName"]
+    made = "<CreateDate>2026-01-01T00:00:00Z</CreateDate>"
+    arn = f"<Arn>arn:aws:iam::111111111111:role/{name}</Arn>"
+    role = f"<Path>/</Path><RoleName>{name}</RoleName><RoleId>AROA</RoleId>{arn}{made}"
+    return _result("GetRole", f"<Role>{role}</Role>")
+
+
+USERS = {"GetRole": _role, "ListUsers": _users, "ListAccessKeys": _keys, "GetAccessKeyLastUsed": _last_used}
 
 
 class _CannedIAM(Handler):
