@@ -9,11 +9,12 @@ import anyio
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime.hosts import Hosts
+from runtime.hosts import LONGEST_NAME, Hosts
 
 # Wrong token, Origin, session, body size, Host. What a client merely misspells (400, 405) is none of these.
 REFUSALS = frozenset({401, 403, 404, 413, 421})
 _SPELLINGS = {"/mcp/": "/mcp", "/sse/": "/sse", "/messages": "/messages/"}
+_LONGEST_ORIGIN = LONGEST_NAME + len("chrome-extension://[]:65535/")
 _SLOW_SECONDS = 1.0
 _MOST_SLOWED = 200
 
@@ -48,10 +49,11 @@ class Border:
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._hosts.admit(scope):
             return PlainTextResponse("Misdirected Request", 421)
-        # Whoever reads only one of two such headers may read the wrong one.
-        if _count(scope, b"origin") > 1:
+        # Whoever reads only one of two such headers may read the wrong one. A long one would meet globs.
+        origins = _values(scope, b"origin")
+        if len(origins) > 1 or any(len(origin) > _LONGEST_ORIGIN for origin in origins):
             return PlainTextResponse("Forbidden Origin", 403)
-        if _count(scope, b"authorization") > 1:
+        if len(_values(scope, b"authorization")) > 1:
             return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
         return None
 
@@ -68,5 +70,5 @@ class Border:
             self._slowed -= 1
 
 
-def _count(scope: Scope, header: bytes) -> int:
-    return sum(name == header for name, _ in scope["headers"])
+def _values(scope: Scope, header: bytes) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == header]

@@ -10,7 +10,9 @@ from ipaddress import ip_address
 from starlette.types import Scope
 
 _HOST = re.compile(r"(?:\[([\da-f:.*]+)\]|([\w.*-]+))(?::(\d{1,5}|\*))?", re.ASCII | re.IGNORECASE)
-_ADDRESS = re.compile(r"[\d.*]*\d[\d.*]*")
+_OF_ADDRESSES = frozenset("0123456789.*")
+LONGEST_NAME = 253  # by RFC 1035
+_LONGEST = LONGEST_NAME + len("[]:65535")
 _DEFAULT_PORTS = ("80", "443")  # clients leave these out
 
 
@@ -37,17 +39,22 @@ class Hosts:
 
 
 def _split(host: str) -> tuple[str, str | None] | None:
-    match = _HOST.fullmatch(host.lower())
-    return (match[1] or match[2], match[3]) if match else None
+    match = _HOST.fullmatch(host.lower()) if len(host) <= _LONGEST else None
+    name = (match[1] or match[2]) if match else ""
+    return (name, match[3]) if match and len(name) <= LONGEST_NAME else None
 
 
 def _matches(name: str, port: str | None, glob: tuple[str, str | None]) -> bool:
     wanted, wanted_port = glob
-    if _ADDRESS.fullmatch(wanted) and not _ADDRESS.fullmatch(name):
+    if _is_of_digits(wanted) and not _is_of_digits(name):
         return False
     if wanted_port not in (None, "*", port) and not (port is None and wanted_port in _DEFAULT_PORTS):
         return False
     return fnmatchcase(name, wanted)
+
+
+def _is_of_digits(name: str) -> bool:
+    return set(name) <= _OF_ADDRESSES and any(character.isdigit() for character in name)
 
 
 def _is_loopback(name: str) -> bool:

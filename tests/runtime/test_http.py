@@ -79,6 +79,37 @@ def test_another_name_is_misdirected(running: Process, host: str) -> None:
     assert status(running, ("Host", host)) == 421
 
 
+SIZES = (300, 9_000, 24_000, 60_000)
+LONG: Headers = [
+    *(
+        ("Host", unit * (size // len(unit)) + end)
+        for unit in ("1", "1.", "*", "a.", "[:", "1:", "-")
+        for size in SIZES
+        for end in ("x", ":1", "]")
+    ),
+    *(("Origin", head + unit * 9_000 + "x") for head in ("", "http://") for unit in ("a", "a.", "1", ":*", "[", "/")),
+    *((name, "a, " * 8_000) for name in ("Sec-Fetch-Site", "Connection", "Accept", "X")),
+    ("X" * 24_000, ""),
+    ("Mcp-Session-Id", "é" * 20_000),
+    ("Content-Type", "a/" * 12_000),
+]
+
+
+def test_no_header_costs_more_than_it_says_whatever_is_in_it(running: Process) -> None:
+    answers = set()
+    for header in LONG:
+        began = time.monotonic()
+        answers.add(send(running, "GET", "/mcp", [header]).status)
+        assert time.monotonic() - began < 1.5, header[1][:20]
+    assert answers <= {400, 401, 403, 421}
+
+
+@pytest.mark.parametrize(("length", "answer"), [(253, 200), (254, 421)])
+def test_a_name_is_as_long_as_a_name_may_be(running: Process, length: int, answer: int) -> None:
+    end = ".glob.example.com"
+    assert status(running, ("Host", "a" * (length - len(end)) + end)) == answer
+
+
 def test_two_host_headers_are_refused(running: Process) -> None:
     assert status(running, ("Host", "localhost"), ("Host", "evil.example")) in (400, 421)
 
