@@ -7,29 +7,15 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from errors import InvalidParameter, translate
+from errors import translate
 from services.base import AWSModel, Page
 
 P = TypeVar("P", bound="Rows")
-Filters = dict[
-    Annotated[str, StringConstraints(min_length=1, max_length=128)], Annotated[list[str], Field(min_length=1)]
-]
-NewTags = Annotated[dict[str, str], Field(min_length=1, max_length=50)]
+FilterName = Annotated[str, StringConstraints(min_length=1, max_length=132)]  # tag: and a tag's key
+FilterValues = Annotated[list[str], Field(min_length=1, max_length=200)]
+Filters = Annotated[dict[FilterName, FilterValues], Field(max_length=50)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 MaxResults = Annotated[int, Field(ge=5, le=1000)]
-
-
-def tags_are_not_awss(arguments: Mapping[str, Any]) -> None:
-    """Check tags that are written, or keys that are removed.
-
-    Raises:
-        InvalidParameter: one is AWS's own, or longer than AWS takes.
-    """
-    keys = list(arguments.get("tags") or arguments.get("tag_keys") or [])
-    if any(key.lower().startswith("aws:") or not 1 <= len(key) <= 128 for key in keys):
-        raise InvalidParameter("A tag's key has 1 to 128 characters, and does not start with aws:.")
-    if any(len(value) > 256 for value in (arguments.get("tags") or {}).values()):
-        raise InvalidParameter("A tag's value has at most 256 characters.")
 
 
 def page_of(

@@ -199,7 +199,7 @@ class Change(RecordSet):
     name: DomainName
     type: RecordType
     ttl: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
-    resource_records: Annotated[Values, Field(min_length=1)] | None = None
+    resource_records: Annotated[Values, Field(min_length=1, max_length=1_000)] | None = None
     set_identifier: SetIdentifier | None = None
     weight: Annotated[int, Field(ge=0, le=255)] | None = None
     failover: Literal["PRIMARY", "SECONDARY"] | None = None

@@ -88,29 +88,12 @@ def _as_secret(value: Any) -> SecretStr:
     return SecretStr(value) if isinstance(value, str) else JsonText(to_json(value))
 
 
-def _are_aws_tags(tags: dict[str, str]) -> dict[str, str]:
-    if len(tags) > 50:
-        raise ValueError("takes at most 50 tags")
-    for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise ValueError("a tag's key has 1 to 128 characters, its value at most 256")
-        _is_not_aws_own(key)
-    return tags
-
-
-def _is_not_aws_own(key: str) -> str:
-    if key.lower().startswith("aws:"):
-        raise ValueError("tag keys that start with aws: are AWS's own")
-    return key
-
-
 def _is_name_or_arn(value: str) -> str:
     if not _ID.fullmatch(value):
         raise ValueError("is neither a secret's name nor its ARN")
     return value
 
 
-TagKey = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_is_not_aws_own)]
 SecretName = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=f"^{NAME}$")]
 SecretId = Annotated[str, StringConstraints(min_length=1, max_length=2048), AfterValidator(_is_name_or_arn)]
 # A leading "!" would turn AWS's filter round.
@@ -122,8 +105,6 @@ SecretBytes = Annotated[SecretStr, AfterValidator(_is_base64)]
 SecretJson = Annotated[SecretStr, PlainValidator(_as_secret), WithJsonSchema({"writeOnly": True})]
 Description = Annotated[str, StringConstraints(max_length=2048)]
 KmsKeyId = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-FirstTags = Annotated[dict[str, str], AfterValidator(_are_aws_tags)]
-NewTags = Annotated[FirstTags, Field(min_length=1)]
 VersionId = Annotated[str, StringConstraints(min_length=32, max_length=64)]
 VersionStage = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]

@@ -10,13 +10,15 @@ from access.confirmation import Plan
 from access.identity import Target
 from toolcall.call import Call
 from toolcall.desk import Desk
-from toolcall.results import AWSModel, Page, Tags, Timestamp, to_aws_tags
+from toolcall.results import AWSModel, Page, Timestamp
 from toolcall.spec import DESTROY, READ, REVEAL, WRITE, Standing, ToolSpec, spec_of, tool
+from toolcall.tags import FirstTags, NewTags, TagKeys, Tags, to_aws_tags
 from toolcall.tool import ServiceTool
 
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
-    "AWSModel", "AWSServiceBase", "Page", "Plan", "Standing", "Tags", "Target", "Timestamp", "to_aws_tags", "tool",
+    "AWSModel", "AWSServiceBase", "FirstTags", "NewTags", "Page", "Plan", "Standing", "TagKeys", "Tags", "Target",
+    "Timestamp", "to_aws_tags", "tool",
 ]  # fmt: skip
 
 

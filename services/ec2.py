@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter
-from services._ec2 import Filters, MaxResults, NewTags, Rows, Token, dry, name_of, page_of, tags_are_not_awss
+from services._ec2 import Filters, MaxResults, Rows, Token, dry, name_of, page_of
 from services.base import (
     DESTROY,
     READ,
@@ -20,7 +20,9 @@ from services.base import (
     WRITE,
     AWSModel,
     AWSServiceBase,
+    NewTags,
     Plan,
+    TagKeys,
     Tags,
     Target,
     Timestamp,
@@ -225,7 +227,7 @@ class EC2Service(AWSServiceBase):
             lost += " An Auto Scaling group will start others in their place."
         return Plan(target=", ".join(named), will_be_lost=lost, state={row["InstanceId"]: _state(row) for row in rows})
 
-    @tool(WRITE, "ec2:CreateTags", resource="resource_ids", destructive=True, idempotent=True, check=tags_are_not_awss)
+    @tool(WRITE, "ec2:CreateTags", resource="resource_ids", destructive=True, idempotent=True)
     def create_tags(
         self, resource_ids: ResourceIds, tags: NewTags, target: Target, dry_run: bool = False
     ) -> TaggedResources:
@@ -234,11 +236,11 @@ class EC2Service(AWSServiceBase):
         tried = dry(lambda: client.create_tags(Resources=resource_ids, Tags=to_aws_tags(tags), DryRun=dry_run), dry_run)
         return TaggedResources(resource_ids=resource_ids, tags=tags, dry_run=tried or None)
 
-    @tool(WRITE, "ec2:DeleteTags", resource="resource_ids", destructive=True, idempotent=True, check=tags_are_not_awss)
+    @tool(WRITE, "ec2:DeleteTags", resource="resource_ids", destructive=True, idempotent=True)
     def delete_tags(
         self,
         resource_ids: ResourceIds,
-        tag_keys: Annotated[list[str], Field(min_length=1, max_length=50)],
+        tag_keys: TagKeys,
         target: Target,
         dry_run: bool = False,
     ) -> TaggedResources:

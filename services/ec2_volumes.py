@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from services._ec2 import Filters, MaxResults, NewTags, Rows, Token, dry, name_of, page_of, tags_are_not_awss
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Tags, Target, Timestamp, to_aws_tags, tool
+from services._ec2 import Filters, MaxResults, Rows, Token, dry, name_of, page_of
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, NewTags, Tags, Target, Timestamp, to_aws_tags, tool
 
 VolumeId = Annotated[str, StringConstraints(pattern=r"^vol-([0-9a-f]{8}|[0-9a-f]{17})$")]
 
@@ -93,7 +93,7 @@ class EC2VolumesService(AWSServiceBase):
         page = page_of(self.client(target), "describe_snapshots", filters, max_results, next_token, OwnerIds=["self"])
         return Snapshots.of([Snapshot.model_validate(row) for row in page["Snapshots"]], page)
 
-    @tool(WRITE, "ec2:CreateSnapshot", "ec2:CreateTags", resource="volume_id", check=tags_are_not_awss)
+    @tool(WRITE, "ec2:CreateSnapshot", "ec2:CreateTags", resource="volume_id")
     def create_snapshot(
         self,
         volume_id: VolumeId,

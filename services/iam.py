@@ -20,6 +20,7 @@ from services.base import (
     WRITE,
     AWSModel,
     AWSServiceBase,
+    NewTags,
     Page,
     Plan,
     Tags,
@@ -130,7 +131,7 @@ class IAMService(AWSServiceBase):
         path: Path | None = None,
         max_session_duration: Annotated[int, Field(ge=3600, le=43200)] | None = None,
         permissions_boundary: PolicyArn | None = None,
-        tags: Annotated[dict[str, str], Field(min_length=1, max_length=50)] | None = None,
+        tags: NewTags | None = None,
     ) -> WrittenRole:
         """Create a role. A trust policy open to anybody is refused.
 

@@ -6,7 +6,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/API/
 from __future__ import annotations
 
 import base64
-import binascii
 import codecs
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -44,27 +43,34 @@ from toolcall.call import Call
 
 MAX_BODY_BYTES = 1_048_576
 _MOST_PRESIGNED_SECONDS = 3_600
+_MOST_BODY_ARGUMENTS = MAX_BODY_BYTES * 4 // 3 + 256 * 1024  # as base64, and the rest of the call
 ETag = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
-def _fits_in_an_answer(value: SecretStr) -> SecretStr:
+def _fits_in_a_call(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value().encode()) > MAX_BODY_BYTES:
         raise ValueError(f"is longer than {MAX_BODY_BYTES} bytes")
     return value
 
 
-Body = Annotated[SecretStr, AfterValidator(_fits_in_an_answer)]
+def _is_base64_that_fits(value: SecretStr) -> SecretStr:
+    try:
+        data = base64.b64decode(value.get_secret_value(), validate=True)
+    except ValueError:
+        raise ValueError("is not base64") from None
+    if len(data) > MAX_BODY_BYTES:
+        raise ValueError(f"holds more than {MAX_BODY_BYTES} bytes")
+    return value
+
+
+Body = Annotated[SecretStr, AfterValidator(_fits_in_a_call)]
+BodyBytes = Annotated[SecretStr, AfterValidator(_is_base64_that_fits)]
 
 
 def _has_one_body(arguments: Mapping[str, Any]) -> None:
     _loses_what_it_overwrites(arguments)
     if (arguments["body"] is None) == (arguments["body_base64"] is None):
         raise InvalidParameter("Give one of body and body_base64.")
-    if arguments["body_base64"] is not None:
-        try:
-            base64.b64decode(arguments["body_base64"].get_secret_value(), validate=True)
-        except binascii.Error:
-            raise InvalidParameter("body_base64: is not base64.") from None
 
 
 def _is_a_copy(arguments: Mapping[str, Any]) -> None:
@@ -187,7 +193,7 @@ class S3Service(BucketService):
 
     @tool(
         WRITE, "s3:PutObject", "s3:GetBucketVersioning", "s3:GetObject", "s3:ListBucket", resource="bucket/key",
-        destructive=True, destroys_if=_loses_previous, check=_has_one_body,
+        destructive=True, destroys_if=_loses_previous, check=_has_one_body, most_bytes=_MOST_BODY_ARGUMENTS,
     )  # fmt: skip
     def put_object(
         self,
@@ -195,7 +201,7 @@ class S3Service(BucketService):
         key: ObjectKey,
         target: Target,
         body: Body | None = None,
-        body_base64: Body | None = None,
+        body_base64: BodyBytes | None = None,
         content_type: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None,
         overwrite: bool = False,
         lose_previous: bool = False,

@@ -19,18 +19,15 @@ from services._secrets import (
     KMS_READ,
     KMS_WRITE,
     Description,
-    FirstTags,
     Generate,
     KmsKeyId,
     NamePrefix,
-    NewTags,
     Secret,
     SecretBytes,
     SecretId,
     SecretName,
     SecretValue,
     SecretVersion,
-    TagKey,
     Token,
     VersionId,
     VersionStage,
@@ -43,9 +40,12 @@ from services.base import (
     WRITE,
     AWSModel,
     AWSServiceBase,
+    FirstTags,
+    NewTags,
     Page,
     Plan,
     Standing,
+    TagKeys,
     Tags,
     Target,
     Timestamp,
@@ -57,7 +57,6 @@ _PAGE_SIZE = 100
 _CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}
 _VALUE_ARGUMENTS = ("secret_value", "secret_binary", "generate", "description", "kms_key_id")
 
-TagKeys = Annotated[list[TagKey], Field(min_length=1, max_length=50)]
 RecoveryWindow = Annotated[int, Field(ge=7, le=30)]
 MaxResults = Annotated[int, Field(ge=1, le=500)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]

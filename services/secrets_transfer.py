@@ -218,10 +218,10 @@ class SecretsTransferService(AWSServiceBase):
         self,
         secret_id: SecretId,
         target: Target,
-        set: dict[Key, SecretJson] | None = None,
+        set: Annotated[dict[Key, SecretJson], Field(max_length=100)] | None = None,
         generate_keys: Keys | None = None,
         generate: Generate | None = None,
-        rename: dict[Key, Key] | None = None,
+        rename: Annotated[dict[Key, Key], Field(max_length=100)] | None = None,
         remove: Keys | None = None,
         version_id: VersionId | None = None,
     ) -> PatchedSecret:

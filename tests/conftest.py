@@ -157,6 +157,7 @@ class Answer:
         self.text: str = result.content[0].text if result.content else ""
 
     def __getitem__(self, name: str) -> Any:
+        assert name in self.content, f"no {name}: {self.text}"
         return self.content[name]
 
     @property
@@ -238,7 +239,7 @@ async def session_of(toolsets: str, wire: tuple[str, str]) -> AsyncIterator[Sess
 
 
 @pytest.fixture
-async def call(running_server: Server, wire: tuple[str, str]) -> AsyncIterator[Callable[..., Any]]:
-    """Call a tool as a client does: `answer = await call("describe_secret", secret_id="x", account="staging")`."""
-    async with running_server.session(*wire) as session:
+async def call(aws: str, wire: tuple[str, str]) -> AsyncIterator[Callable[..., Any]]:
+    """Call any tool as a client does: `answer = await call("describe_secret", secret_id="x", account="staging")`."""
+    async with session_of("all", wire) as session:
         yield session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import botocore.session
 import pytest
@@ -45,10 +46,50 @@ def test_a_tool_has_a_short_description_and_true_hints(name: str) -> None:
 def test_an_aws_tool_takes_the_four_target_arguments_flat_and_optional(name: str) -> None:
     _, tool = TOOLS[name]
     properties, required = tool.parameters["properties"], tool.parameters.get("required", [])
-    assert tool.parameters["additionalProperties"] is False
     if tool.spec.actions:
         assert set(Target.model_fields) <= set(properties)
     assert not set(Target.model_fields) & set(required)
+
+
+KEYWORDS = {
+    "string": {"enum", "pattern", "minLength", "maxLength", "format"},
+    "integer": {"minimum", "maximum"},
+    "number": {"minimum", "maximum"},
+    "boolean": set[str](),
+    "array": {"items", "minItems", "maxItems"},
+    "object": {"properties", "required", "additionalProperties", "minProperties", "maxProperties"},
+}
+
+
+def check_schema(schema: dict[str, Any], where: str) -> None:
+    """Assert that every model's API takes a schema: few keywords, each of its type, and bounds on what has parts."""
+    if "anyOf" in schema:
+        assert set(schema) <= {"anyOf", "description", "default"}, where
+        for number, choice in enumerate(schema["anyOf"]):
+            check_schema(choice, f"{where}|{number}")
+        return
+    kind = schema["type"]
+    assert set(schema) - {"type", "description", "default"} <= KEYWORDS[kind], where
+    assert schema.get("format", "date-time") == "date-time", where
+    assert all(isinstance(one, str) and one for one in schema.get("enum", ["x"])), where
+    if kind == "array":
+        assert schema["maxItems"] >= 1, where
+        check_schema(schema["items"], f"{where}[]")
+    elif kind == "object" and "properties" not in schema:
+        assert schema["maxProperties"] >= 1, where
+    if "additionalProperties" in schema:
+        check_schema(schema["additionalProperties"], f"{where}.*")
+    assert set(schema.get("required", schema.get("properties", ()))) <= set(schema.get("properties", ())), where
+    assert schema.get("required") != [], where
+    for name, member in schema.get("properties", {}).items():
+        check_schema(member, f"{where}.{name}")
+
+
+@EVERY_TOOL
+def test_a_tools_input_schema_has_no_keyword_that_a_models_api_refuses_and_bounds_what_has_parts(name: str) -> None:
+    schema = TOOLS[name][1].to_mcp_tool().input_schema
+    assert "properties" in schema
+    check_schema(schema, name)
 
 
 @EVERY_TOOL

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from access.identity import Target
 from errors import InvalidParameter
 from plain_words import in_plain_words
+from toolcall.schema import lean_schema
 
 _CONFIG = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
 
@@ -103,21 +105,29 @@ def _beside(main: Target | None, target: Target) -> Target:
 def _unfit(name: str, value: Any) -> str | None:
     """Return what is wrong with an argument whatever it means, or None."""
     try:
-        return None if _is_unicode([name, value]) else "is not valid Unicode"
+        return _flaw([name, value])
     except RecursionError:
         return "is nested too deeply"
 
 
-def _is_unicode(value: Any) -> bool:
-    """Tell whether all text in JSON can be sent on. JSON can hold half of a surrogate pair; UTF-8, so AWS, cannot."""
+def _flaw(value: Any) -> str | None:
+    """Return why a value cannot be sent on, however deep the reason lies.
+
+    JSON can hold half of a surrogate pair, which UTF-8, so AWS, cannot; and Python's reader takes NaN, Infinity and
+    1e999, which are no JSON.
+    """
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
-            return False
+            return "is not valid Unicode"
     elif isinstance(value, dict):
-        return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
-    return not isinstance(value, list) or all(map(_is_unicode, value))
+        return next((flaw for pair in value.items() for one in pair if (flaw := _flaw(one))), None)
+    elif isinstance(value, list):
+        return next((flaw for one in value if (flaw := _flaw(one))), None)
+    elif isinstance(value, float) and not math.isfinite(value):
+        return "is no number that JSON has"
+    return None
 
 
 @cache
@@ -144,34 +154,6 @@ def spread_target(prefix: str, *, taken: Mapping[str, Any], tool: str) -> dict[s
     if collision := set(fields) & set(taken):
         raise TypeError(f"{tool}: {', '.join(sorted(collision))} already comes with Target")
     return fields
-
-
-def lean_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema without what a model pays for and does not need: titles, nulls, null defaults."""
-    schema = model.model_json_schema()
-    defs = schema.get("$defs", {})
-    properties = {name: _lean(value, defs) for name, value in schema.get("properties", {}).items()}
-    lean: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    if required := schema.get("required"):
-        lean["required"] = required
-    return lean
-
-
-def _lean(schema: Any, defs: Mapping[str, Any]) -> Any:
-    if isinstance(schema, list):
-        return [_lean(item, defs) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if reference := schema.get("$ref"):  # inlined: many clients do not follow references
-        return _lean({**defs[reference.rsplit("/", 1)[-1]], **{k: v for k, v in schema.items() if k != "$ref"}}, defs)
-    choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
-    if "anyOf" in schema and len(choices) == 1:
-        return _lean({**choices[0], **{key: value for key, value in schema.items() if key != "anyOf"}}, defs)
-    return {
-        key: {name: _lean(item, defs) for name, item in value.items()} if key == "properties" else _lean(value, defs)
-        for key, value in schema.items()
-        if key != "title" and not (key == "default" and value is None)
-    }
 
 
 def _property_names(schema: Any) -> Iterator[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -49,21 +48,8 @@ class Page(AWSModel):
         return {**handler(self), "next_token": self.next_token}
 
 
-def _tags_to_dict(value: Any) -> Any:
-    return {tag["Key"]: tag.get("Value", "") for tag in value} if isinstance(value, list) else value
-
-
-Tags = Annotated[dict[str, str], BeforeValidator(_tags_to_dict)]
-"""AWS's list of Key and Value as one object."""
-
-
 Timestamp = AwareDatetime
 """A moment in UTC, ISO 8601 on the wire."""
-
-
-def to_aws_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return tags as AWS's list of Key and Value."""
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 @cache

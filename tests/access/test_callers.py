@@ -227,7 +227,7 @@ async def test_a_tool_out_of_scope_is_not_listed_and_calling_it_is_scope_require
     assert standin.calls() == []
 
 
-async def test_a_tool_in_scope_is_done_and_a_wrong_argument_does_not_hide_that_another_is_not(
+async def test_a_tool_in_scope_is_done_and_which_scope_a_call_needs_is_read_off_checked_arguments(
     server: Server, wire: tuple[str, str]
 ) -> None:
     db: dict[str, Any] = {"secret_id": "app/db", "account": "production"}
@@ -235,7 +235,8 @@ async def test_a_tool_in_scope_is_done_and_a_wrong_argument_does_not_hide_that_a
         assert (await call("describe_secret", **db))["success"]
         assert (await call("delete_secret", **db))["success"]
         assert (await call("get_secret_value", surprise=1)).error_code == "ScopeRequired"
-        assert (await call("delete_secret", **db, force_delete_without_recovery="yes")).error_code == "ScopeRequired"
+        assert (await call("delete_secret", **db, force_delete_without_recovery="yes")).error_code == "InvalidParameter"
+        assert (await call("delete_secret", **db, force_delete_without_recovery=True)).error_code == "ScopeRequired"
     async with server.session(*wire, token=token_of("revealer")) as call:
         assert (await call("get_secret_value", **db))["success"]
 
