@@ -9,12 +9,13 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from errors import AuditUnavailable, ConfigurationError
 
+Fingerprint = Callable[[str], dict[str, Any]]
 _LINE_BREAKS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\u0085": "\\u0085"})
 
 
@@ -34,6 +35,7 @@ class AuditTrail:
         self._lock = threading.Lock()
         self._torn = False
         self._down, self._lost = False, 0
+        self._announced: set[str] = set()
 
     def open(self) -> None:
         """Write the first line.
@@ -76,8 +78,27 @@ class AuditTrail:
             except OSError:
                 self._down, self._lost = True, self._lost + 1
                 raise _unavailable() from None
+            self._remember(record)
 
-    def require(self) -> None:
+    async def append(self, record: Mapping[str, Any]) -> None:
+        """Append a call's line.
+
+        Raises:
+            AuditUnavailable: it could not be written whole.
+        """
+        self.write(record)
+
+    def awaits_outcome(self, request_id: str) -> bool:
+        """Tell whether the trail has a request's intent or reveal line, and not its outcome yet."""
+        return request_id in self._announced
+
+    def _remember(self, record: Mapping[str, Any]) -> None:
+        if record.get("outcome") == "intent" or record["event"] == "audit_reveal":
+            self._announced.add(record["request_id"])
+        elif record["event"] == "audit":
+            self._announced.discard(record.get("request_id", ""))
+
+    async def require(self) -> None:
         """Refuse what must not happen unrecorded.
 
         Raises:
@@ -98,12 +119,21 @@ class AuditTrail:
                 return False
         return True
 
-    def fingerprint(self, text: str) -> dict[str, Any]:
-        """Return what the trail says of a submitted text: its length and a keyed HMAC."""
-        data = text.encode("utf-8", "surrogatepass")
+    def fingerprint_for(self, request_id: str) -> Fingerprint:
+        """Return what makes of a submitted text all that the lines of a request say of it: length and keyed HMAC.
+
+        The HMAC is over the request's id and the text: another request's lines bear others, so that nobody who has
+        guesses fingerprinted on lines of their own finds them on anybody else's.
+        """
         keyed = self._hmac.copy()  # hmac.digest() gives the interpreter's lock away, which costs 0.2 ms under load
-        keyed.update(data)
-        return {"length": len(data), "hmac": keyed.hexdigest()}
+        keyed.update(request_id.encode() + b"\0")
+
+        def fingerprint(text: str) -> dict[str, Any]:
+            data, one = text.encode("utf-8", "surrogatepass"), keyed.copy()
+            one.update(data)
+            return {"length": len(data), "hmac": one.hexdigest()}
+
+        return fingerprint
 
     def _resume(self) -> None:
         if self._down:

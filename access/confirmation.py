@@ -62,19 +62,20 @@ class Act:
     """What is to be confirmed: who does which tool with which arguments as whom, and where.
 
     Attributes:
+        arguments: Their digest, by `Confirmations.digest`.
         voids_state: Whether doing it voids the state that its plan is bound to for good (see ToolSpec).
     """
 
     caller: Caller
     tool: str
     grants: tuple[Grant, ...]
-    arguments: Mapping[str, Any]
+    arguments: str
     voids_state: bool = False
 
     def binding(self) -> bytes:
         """What a token is bound to, as bytes. Two spellings of one act are one act."""
         places = [(str(grant.identity), grant.region) for grant in self.grants]
-        return _canonical([self.caller.name, self.tool, places, dict(self.arguments)])
+        return _canonical([self.caller.name, self.tool, places, self.arguments])
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,17 @@ class Confirmations:
         self._used: dict[str, float] = {}
         self._forgotten = 0.0
 
+    def digest(self, text: str) -> str:
+        """Return what stands for arguments in an Act: equal for equal ones, and not to be guessed without the key."""
+        return hmac.digest(self._key, b"arguments\0" + text.encode(), hashlib.sha256).hex()
+
     def issue(self, act: Act, plan: Plan) -> str:
         """Return a token that confirms this act on the resource's present state."""
         content = _canonical([self._clock(), self._me, secrets.token_hex(12), plan.digest])
         return f"{_encode(content)}.{_encode(self._sign(content, act))}"
 
     def check(self, token: str, act: Act) -> None:
-        """Refuse a token that is not this act's, late or used, or made where or when none is taken; before AWS is asked.
+        """Refuse a token that is not this act's, late or used, or made where or when none is taken; asks no AWS.
 
         Raises:
             ConfirmationInvalid: nothing was done.

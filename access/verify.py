@@ -15,7 +15,7 @@ def lines_that_touched(value: str, key: str, lines: Iterable[str]) -> Iterator[t
     A line's end after the value, as `echo` puts it there, may be the value's own or not: both are sought.
     """
     trail = AuditTrail("stdout", key)
-    sought = [trail.fingerprint(spelling) for spelling in (value, value.removesuffix("\n"))]
+    spellings = (value, value.removesuffix("\n"))
     for line in lines:
         try:
             record = json.loads(line)
@@ -23,7 +23,8 @@ def lines_that_touched(value: str, key: str, lines: Iterable[str]) -> Iterator[t
             continue
         if not isinstance(record, dict) or record.get("event") != "audit":
             continue
-        arguments = record.get("arguments") or {}
+        fingerprint, arguments = trail.fingerprint_for(str(record.get("request_id"))), record.get("arguments") or {}
+        sought = [fingerprint(spelling) for spelling in spellings]
         if names := [name for name, said in arguments.items() if _holds(said, sought)]:
             yield record, names
 

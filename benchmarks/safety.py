@@ -17,7 +17,7 @@ from typing import Any
 from fastmcp import Client
 from pydantic import SecretStr
 
-from access.audit import AuditTrail
+from access.audit import AuditTrail, Fingerprint
 from access.callers import Caller, Scope
 from access.confirmation import Act, Confirmations, Plan
 from access.identity import Grant, Identity, Target
@@ -46,11 +46,13 @@ class NoAudit(AuditTrail):
 
     def write(self, record: Mapping[str, Any]) -> None: ...
 
+    async def append(self, record: Mapping[str, Any]) -> None: ...
+
     def check(self) -> bool:
         return True
 
-    def fingerprint(self, text: str) -> dict[str, Any]:
-        return {}
+    def fingerprint_for(self, request_id: str) -> Fingerprint:
+        return lambda _text: {}
 
 
 class NoPolicy:
@@ -77,7 +79,7 @@ def steps(app: App, folder: Path) -> dict[str, Callable[[], Any]]:
     """What is measured alone."""
     policy, audit, limit = app.desk.policy, AuditTrail(str(folder / "steps"), KEY), RateLimit(1_000_000, "calls")
     confirmations, plan = Confirmations(KEY), Plan("arn", "all of it", {"versions": ["a", "b"]})
-    act = Act(CALLER, "delete_secret", (GRANT,), _RECORD["arguments"])
+    act = Act(CALLER, "delete_secret", (GRANT,), confirmations.digest("{}"))
     small, target = {"secret_id": "app/db", "target": Target(account="bench")}, Target(account="bench")
     large = {**small, "secret_value": SecretStr("x" * 65_536)}
 
@@ -88,8 +90,12 @@ def steps(app: App, folder: Path) -> dict[str, Callable[[], Any]]:
     return {
         "policy: the decision for an account": lambda: policy.decide(CALLER, target),
         "policy: the scope, and the caller's rate": admit,
-        "audit: fingerprints of two short arguments": lambda: fingerprints.of_checked(audit, small),
-        "audit: the same with a value of 65,536 bytes": lambda: fingerprints.of_checked(audit, large),
+        "audit: fingerprints of two short arguments": lambda: fingerprints.of_checked(
+            audit.fingerprint_for("0" * 16), small
+        ),
+        "audit: the same with a value of 65,536 bytes": lambda: fingerprints.of_checked(
+            audit.fingerprint_for("0" * 16), large
+        ),
         "audit: a line to a file": lambda: audit.write(_RECORD),
         "confirmation: a token made and checked": lambda: confirmations.check(confirmations.issue(act, plan), act),
     }

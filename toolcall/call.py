@@ -24,6 +24,7 @@ class Call:
     def __init__(self, desk: Desk, name: str, spec: ToolSpec, raw: Mapping[str, Any], transport: str) -> None:
         self.desk, self.name, self.spec, self.raw, self.transport = desk, name, spec, raw, transport
         self.request_id = secrets.token_hex(8)
+        self.fingerprint = desk.audit.fingerprint_for(self.request_id)
         self.arrived = time.monotonic()
         self.trace = Trace(deadline=self.arrived + desk.settings.call_deadline_seconds)
         self.caller: Caller = desk.caller()

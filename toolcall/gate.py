@@ -46,5 +46,5 @@ class Gate(Middleware):
         try:
             self._desk.calls.take(call.caller.name)
         except RateLimited as limited:
-            return refuse(call, limited)
-        return refuse(call, InvalidParameter("No tool of that name exists here.", next_step="List the tools."))
+            return await refuse(call, limited)
+        return await refuse(call, InvalidParameter("No tool of that name exists here.", next_step="List the tools."))

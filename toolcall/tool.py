@@ -62,10 +62,10 @@ _NOT_PART_OF_THE_ACT = {*Target.model_fields, "confirm"}  # the grants stand for
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Checked arguments, what the trail says of them, and the token that confirms the call, if it brings one."""
+    """Checked arguments, their digest where they may need a confirmation, and the token that confirms them, if any."""
 
     values: dict[str, Any] = field(repr=False)
-    said: dict[str, Any]
+    digest: str
     confirm: str | None = field(repr=False)
 
 
@@ -114,19 +114,19 @@ class ServiceTool(Tool):
             try:
                 answer = await self._answer(call)
                 if isinstance(answer, InputRequiredResult):
-                    note(call, "asked", None)
+                    await note(call, "asked", None)
                     return InputRequiredToolResult(answer)
                 result = _success(call, answer)
-                note(call, "success", None, required=call.scope is REVEAL)
+                await note(call, "success", None, required=call.scope is REVEAL)
                 return result
             except anyio.get_cancelled_exc_class():
-                note(call, "cancelled", None)
+                await note(call, "cancelled", None)
                 raise
             except Exception as error:
                 call.arguments = call.arguments or fingerprints.of_unchecked(
-                    self._desk.audit, call.raw, self._arguments.names
+                    call.fingerprint, call.raw, self._arguments.names
                 )
-                return refuse(call, error)
+                return await refuse(call, error)
 
     async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
         small = self._admit(call)
@@ -138,7 +138,7 @@ class ServiceTool(Tool):
             if isinstance(target, Target):
                 self._grant(call, target)
         if call.scope is not READ:
-            self._desk.audit.require()
+            await self._desk.audit.require()
         dry = values.get("dry_run") is True  # trying out destroys nothing
         if self._spec.looks_first and not dry and await self._work(call, self._look(values)) is not None:
             self._raise_scope(call, DESTROY)
@@ -149,9 +149,9 @@ class ServiceTool(Tool):
         if call.reveals or self._spec.metered:
             self._desk.reveals.take(call.caller.name, self._spec.reveals_of(call.raw) if call.reveals else 1)
         if call.scope.changes:
-            self._desk.audit.write(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
+            await self._desk.audit.append(call.record("intent", decision="allow", rule=f"scope:{call.scope}"))
         elif call.scope is REVEAL:
-            self._desk.audit.write(call.foretell())
+            await self._desk.audit.append(call.foretell())
         return await self._work(call, partial(self._method, **values), shield=call.scope.changes)
 
     def _prepare(self, call: Call) -> _Prepared:
@@ -161,7 +161,8 @@ class ServiceTool(Tool):
         call.secrets = tuple(_secrets_in(values))
         if self._spec.check is not None:
             self._spec.check(values)
-        said = fingerprints.of_checked(self._desk.audit, self._arguments.flat(values))
+        flat = self._arguments.flat(values)
+        said = fingerprints.of_checked(call.fingerprint, flat)
         call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
         spec, standing = self._spec, Standing(call)
@@ -170,7 +171,12 @@ class ServiceTool(Tool):
         self._desk.policy.require_scope(call.caller, call.scope)
         if spec.reveals_if is not None and spec.reveals_if(values, standing):
             self._raise_scope(call, REVEAL)
-        return _Prepared(values, said, confirm)
+        return _Prepared(values, self._digest(flat) if spec.may_destroy else "", confirm)
+
+    def _digest(self, flat: dict[str, Any]) -> str:
+        """Return what a confirmation is bound to; an argument left out and its default spelled out are one act."""
+        given = {name: value for name, value in flat.items() if name not in _NOT_PART_OF_THE_ACT}
+        return self._desk.confirmations.digest(fingerprints.whole(given))
 
     def _raise_scope(self, call: Call, scope: Scope) -> None:
         """Demand what a call turns out to need beside its tool's own scope."""
@@ -224,13 +230,9 @@ class ServiceTool(Tool):
         return small
 
     async def _ask(self, call: Call, prepared: _Prepared) -> InputRequiredResult | None:
-        """Return None where the irreversible act is confirmed, else the question to the client's user.
-
-        An argument left out and its default spelled out are one act, so the act has all that is `said` of the values.
-        """
+        """Return None where the irreversible act is confirmed, else the question to the client's user."""
         look = self._look(prepared.values)
-        arguments = {name: value for name, value in prepared.said.items() if name not in _NOT_PART_OF_THE_ACT}
-        act = Act(call.caller, self.name, tuple(call.grants.values()), arguments, self._spec.voids_state)
+        act = Act(call.caller, self.name, tuple(call.grants.values()), prepared.digest, self._spec.voids_state)
         consent = Consent(call, act, prepared.confirm)
         consent.refuse_early()
 
@@ -276,16 +278,16 @@ class ServiceTool(Tool):
             raise
 
 
-def refuse(call: Call, error: Exception) -> ToolResult:
+async def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
     failure = _failure_of(call, error)
     if isinstance(translate(error), InternalError) or isinstance(error, KeyError):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
-    note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
+    await note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
 
 
-def note(call: Call, outcome: str, error_code: str | None, *, required: bool = False) -> None:
+async def note(call: Call, outcome: str, error_code: str | None, *, required: bool = False) -> None:
     """Write the call's outcome line; several refusals in a row may share one.
 
     Raises:
@@ -295,10 +297,8 @@ def note(call: Call, outcome: str, error_code: str | None, *, required: bool = F
     rule = str(error_code) if refused else f"scope:{call.scope}"
     record = call.record(outcome, decision="deny" if refused else "allow", rule=rule, error_code=error_code)
     try:
-        if refused:
-            call.desk.refusals.write(f"caller {call.caller.name}", record)
-        else:
-            call.desk.audit.write(record)
+        if not refused or call.desk.refusals.admit(record, REVEAL if call.reveals else call.scope):
+            await call.desk.audit.append(record)
     except AuditUnavailable:
         if required:
             raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -120,10 +122,11 @@ def trail(server: Server) -> Trail:
     return Trail(path, path.stat().st_size if path.exists() else 0)
 
 
-def fingerprint(text: str) -> dict[str, Any]:
-    """What anybody who has the key gets for a text."""
+def fingerprint(record: dict[str, Any], text: str) -> dict[str, Any]:
+    """What anybody who has the key gets for a text and a line's request."""
     data = text.encode()
-    return {"length": len(data), "hmac": hmac.new(KEY.encode(), data, hashlib.sha256).hexdigest()}
+    said = hmac.new(KEY.encode(), record["request_id"].encode() + b"\0" + data, hashlib.sha256)
+    return {"length": len(data), "hmac": said.hexdigest()}
 
 
 # --- what a line says ---------------------------------------------------------------------------------------------
@@ -256,8 +259,8 @@ async def test_a_value_stands_there_as_length_and_keyed_hmac_and_can_be_looked_f
         await call(tool, **arguments)
     assert PIN not in trail.text
     ((name, value),) = touched.items()
-    assert json.dumps(fingerprint(value), separators=(",", ":")) in trail.text
     records = trail.records()
+    assert all(fingerprint(record, value)["hmac"] in json.dumps(record["arguments"][name]) for record in records)
     assert list(lines_that_touched(value, KEY, trail.text.splitlines())) == [(record, [name]) for record in records]
     assert records[-1]["tool"] == tool
 
@@ -271,13 +274,13 @@ def verify(path: Path, value: str, key: str = KEY) -> Any:
 
 
 def test_two_collections_too_large_for_a_fingerprint_each_differ_by_their_secrets_too() -> None:
-    audit = AuditTrail("stdout", KEY)
+    keyed = AuditTrail("stdout", KEY).fingerprint_for("a request")
     for many in (
         lambda secret: {str(n): SecretStr(secret) for n in range(101)},
         lambda secret: [Generate(template=SecretStr(secret))] * 101,
         lambda secret: [datetime(2026, 11, 24, tzinfo=UTC)] * 100 + [SecretStr(secret)],
     ):
-        one, two = (fingerprints.of_checked(audit, {"many": many(secret)}) for secret in ("one", "two"))
+        one, two = (fingerprints.of_checked(keyed, {"many": many(secret)}) for secret in ("one", "two"))
         assert set(one["many"]) == {"length", "hmac"}
         assert one != two
 
@@ -304,6 +307,22 @@ async def test_audit_verify_reads_past_torn_lines_and_finds_nothing_with_another
         assert list(lines_that_touched(value, key, lines)) == []
     missing = verify(trail.path.with_name("absent"), "x")
     assert (missing.returncode, "--audit-verify" in missing.stderr, "Traceback" in missing.stderr) == (2, True, False)
+
+
+async def test_a_guess_of_ones_own_is_found_on_no_other_callers_lines(server: Server, trail: Trail) -> None:
+    async with server.session() as call, server.session(token=AGENT) as agent:
+        await call("update_secret", **DB, secret_value=PIN, description=PIN)
+        await agent("list_secrets", name_prefix=PIN, account="staging", next_token=PIN)
+        await agent("get_secret_value", secret_id=PIN, account=PIN)
+        await call("update_secret", **DB, secret_value=PIN)
+    by_request: dict[str, set[str]] = {}
+    for record in trail.records():
+        found = re.findall(r'"hmac": "([0-9a-f]{64})"', json.dumps(record["arguments"]))
+        by_request.setdefault(record["request_id"], set()).update(found)
+        same = [said for said in record["arguments"].values() if said["length"] == len(PIN)]
+        assert same == [fingerprint(record, PIN)] * len(same) != []  # within a line equal values are seen to be equal
+    assert len(by_request) == 4
+    assert sum(map(len, by_request.values())) == len(set().union(*by_request.values()))
 
 
 async def test_without_the_key_no_fingerprint_can_be_guessed(standin: Standin, tmp_path: Path) -> None:
@@ -421,6 +440,7 @@ async def test_a_flood_of_refusals_is_a_line_each_up_to_a_rate_and_then_one_summ
     server.app.flush()
     (summary,) = trail.records("audit_summary")
     assert (summary["caller"], summary["refused"], summary["decision"]) == ("agent", 20, "deny")
+    assert summary["by"] == [{"tool": "get_secret_value", "rule": "ScopeRequired", "refused": 20}]
     server.app.flush()
     assert len(trail.records("audit_summary")) == 1
 
@@ -433,7 +453,29 @@ async def test_ever_new_addresses_are_no_way_round_the_rate(fresh: Trail) -> Non
     assert len(fresh.records()) == 1_020
     refusals.flush()
     (summary,) = fresh.records("audit_summary")
-    assert (summary["source"], summary["refused"]) == ("others", 1_980)
+    assert (summary["source"], summary["refused"]) == ("address 2001:db8::/64", 1_980)
+    assert summary["by"] == [{"tool": None, "rule": "http:401", "refused": 1_980}]
+
+
+def test_addresses_beyond_a_thousand_are_counted_by_network(fresh: Trail) -> None:
+    async def flood() -> None:
+        refusals = RefusalLog(AuditTrail(str(fresh.path), KEY), 1)
+        for number in range(1_000):
+            refusals.write_unauthenticated(f"10.{number // 250}.{number % 250}.1", "/sse", 401)
+        for address in (
+            "192.0.2.1", "192.0.2.254", "::ffff:192.0.2.7", "198.51.100.1", "198.51.100.2",
+            "2001:db8:1:2::1", "2001:db8:1:2:ffff::1", "2001:db8:1:3::1", "fe80::1%eth0", "unknown", "nobody",
+        ):  # fmt: skip
+            assert refusals.write_unauthenticated(address, "/sse", 401) == (address in SECOND)
+        for number in range(3_000):
+            refusals.write_unauthenticated(f"172.{number // 250}.{number % 250}.1", "/sse", 401)
+        refusals.flush()
+
+    SECOND = {"192.0.2.254", "::ffff:192.0.2.7", "198.51.100.2", "2001:db8:1:2:ffff::1", "nobody"}
+    asyncio.run(flood())
+    left_out = {record["source"]: record["refused"] for record in fresh.records("audit_summary")}
+    assert left_out.pop("others") > 1_900
+    assert left_out == {"address 192.0.2.0/24": 2, "address 198.51.100.0/24": 1, "address 2001:db8:1:2::/64": 1}
 
 
 def test_the_summary_of_the_last_minute_is_written_when_the_process_ends(standin: Standin, fresh: Trail) -> None:

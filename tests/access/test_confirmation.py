@@ -359,7 +359,9 @@ async def test_replicas_that_share_the_key_take_each_others_tokens_and_no_other_
 
 def test_no_single_character_of_a_token_can_be_another() -> None:
     confirmations = Confirmations(KEY)
-    act = Act(Caller("alice"), "delete_secret", (Grant(Identity(role_arn=ROLES["production"]), "us-east-1"),), {"a": 1})
+    act = Act(
+        Caller("alice"), "delete_secret", (Grant(Identity(role_arn=ROLES["production"]), "us-east-1"),), "a digest"
+    )
     token = confirmations.issue(act, Plan("arn", "all of it", {"version": 1}))
     for place in range(len(token)):
         with pytest.raises(ConfirmationInvalid):

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from access.confirmation import ELSEWHERE_SECONDS, LIFETIME_SECONDS, Confirmations
-from tests.conftest import Server, Session, running, standin_alone
+from tests.conftest import Session, running, standin_alone
 from tests.contract import all_tools
 from tests.standin import Standin
 
@@ -20,9 +20,7 @@ KEY = "a-key-that-replicas-share-0123456789"
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
     }
 )
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
