@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ class Number(str):
     """A number as its text: 1.10 is not 1.1 here, and no digits are lost."""
 
 
-_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)
+# NaN and Infinity are no JSON, but stand in secrets that others wrote: what is left alone keeps them as they are.
+_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number)
 _TYPES = {str: "string", Number: "number", bool: "boolean", float: "number", dict: "object", list: "array"}
 
 
@@ -66,6 +68,25 @@ def parsed(text: str) -> Any:
     """
     try:
         return _DECODER.decode(text)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
+def strictly_parsed(text: str) -> Any:
+    """Return what a JSON text says, numbers as their texts, where every reader of JSON reads the same.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deep, or holds a number that JSON has not (NaN), or that reads as
+            infinite (1e999).
+    """
+
+    def number(text: str) -> Number:
+        if not math.isfinite(float(text)):
+            raise ValueError("holds a number that JSON has not")
+        return Number(text)
+
+    try:
+        return json.loads(text, parse_int=Number, parse_float=number, parse_constant=number)
     except RecursionError:
         raise ValueError("is nested too deep") from None
 
@@ -168,8 +189,15 @@ def _new(text: str, present: list[Member], key: str, value: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Return a value's JSON text, in UTF-8's letters where they can be written so."""
-    text = json.dumps(value, ensure_ascii=False)
+    """Return a value's JSON text, in UTF-8's letters where they can be written so.
+
+    Raises:
+        ValueError: a number in it is one that JSON has not, or too long to be written; the message quotes none.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise ValueError("holds a number that JSON has not, such as NaN or Infinity") from None
     try:
         text.encode()
     except UnicodeEncodeError:  # half a surrogate pair: JSON can say it, UTF-8 cannot

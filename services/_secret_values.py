@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, SecretStr
 
 from errors import InvalidParameter, VersionConflict, translate
-from services._json_members import parsed
+from services._json_members import strictly_parsed
 from services._secrets import CURRENT, MAX_VALUE_BYTES, PLACEHOLDER, Generate, bearer, describe, utf8
 from services.base import AWSModel, Timestamp
 from toolcall.call import Call
@@ -89,7 +89,7 @@ def one_value(arguments: Mapping[str, Any], *, required: bool) -> None:
 
 def _check_template(template: str) -> None:
     try:
-        parsed(template)
+        strictly_parsed(template)
         utf8(template)
     except ValueError:
         raise InvalidParameter("generate: the template is not JSON.") from None

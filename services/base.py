@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from access.confirmation import Plan
 from access.identity import Target
+from toolcall import standing
 from toolcall.call import Call
 from toolcall.desk import Desk
 from toolcall.results import AWSModel, Page, Timestamp
@@ -41,6 +42,11 @@ class AWSServiceBase:
     def client(self, target: Target, service: str | None = None) -> Any:
         """Return a boto3 client that signs as the target's identity, in its region; of this service or another."""
         return Call.current().client(service or self.client_name, target)
+
+    @property
+    def standing(self) -> Standing:
+        """Tells whose an AWS account is, for the call at hand; it may ask STS."""
+        return standing.Standing(Call.current())
 
     def tools(self) -> Iterator[ServiceTool]:
         """Yield the tools that the settings admit, in the order in which they are written."""

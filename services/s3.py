@@ -91,6 +91,12 @@ def _loses_previous(arguments: Mapping[str, Any], _: Standing) -> bool:
     return arguments["lose_previous"] is True
 
 
+def _goes_to_a_stranger(arguments: Mapping[str, Any], standing: Standing) -> bool:
+    """Whether the copy leaves our accounts. AWS is told the owner named, so that the bucket is nobody else's."""
+    owner = arguments["to_expected_bucket_owner"]
+    return owner is not None and standing.is_stranger(owner, arguments["target"])
+
+
 class S3Service(BucketService):
     """Objects, and the buckets that hold them."""
 
@@ -231,7 +237,7 @@ class S3Service(BucketService):
     @tool(
         WRITE, "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:PutObject", "s3:PutObjectTagging",
         "s3:GetBucketVersioning", "s3:ListBucket", resource="to_bucket/to_key",
-        destructive=True, destroys_if=_loses_previous, check=_is_a_copy,
+        destructive=True, destroys_if=_loses_previous, reveals_if=_goes_to_a_stranger, check=_is_a_copy,
     )  # fmt: skip
     def copy_object(
         self,
@@ -246,7 +252,10 @@ class S3Service(BucketService):
         expected_bucket_owner: BucketOwner = None,
         to_expected_bucket_owner: BucketOwner = None,
     ) -> WrittenObject:
-        """Copy an object of at most 5 GiB, as one identity that may read and write both. Overwrites as put_object."""
+        """Copy an object of at most 5 GiB, as one identity that may read and write both. Overwrites as put_object.
+
+        To a bucket of an account that is not configured here only with the scope `reveal`.
+        """
         read_as = self.source(target, bucket, expected_bucket_owner)
         at = self.at(target, to_bucket, to_expected_bucket_owner)
         keeping = _keeping(at, overwrite, lose_previous)

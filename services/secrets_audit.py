@@ -24,7 +24,7 @@ from errors import DeadlineExceeded, translate
 from services._policies import Policy, open_to_everyone
 from services._secret_values import read
 from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, versions_of
-from services.base import READ, AWSModel, AWSServiceBase, Target, tool
+from services.base import READ, AWSModel, AWSServiceBase, Standing, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import TargetFailure, gather
 
@@ -90,6 +90,10 @@ class SecretsAudit(AWSModel):
     unchecked: list[Unchecked] = []
 
 
+def _compares_values(arguments: Mapping[str, Any], _: Standing) -> bool:
+    return arguments["compare_values"] is True
+
+
 class SecretsAuditService(AWSServiceBase):
     """Looks at all secrets of an account."""
 
@@ -104,6 +108,7 @@ class SecretsAuditService(AWSServiceBase):
         "secretsmanager:GetResourcePolicy",
         "secretsmanager:GetSecretValue",
         KMS_READ,
+        reveals_if=_compares_values,
     )
     def audit_secrets(
         self,
@@ -120,7 +125,7 @@ class SecretsAuditService(AWSServiceBase):
 
         Args:
             regions: The call's region if not given; ["all"] for all that may be used
-            compare_values: Also find equal values, by fingerprint; AWS counts this as reading them
+            compare_values: Also find equal values, by fingerprint; needs the scope `reveal`, for it reads them
         """
         asked = [target.model_copy(update={"region": region}) for region in self._regions(target, regions)]
         for one in asked:

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter, is_denial, is_missing, translate
 from services._json_members import edit, members, parsed, same, to_json, type_of
+from services._key_names import looks_like_a_name
 from services._secret_values import Held, conflict, make, put_if_current, read
 from services._secrets import (
     CURRENT,
@@ -37,7 +38,7 @@ from services._secrets import (
     place_of,
     reach,
 )
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, to_aws_tags, tool
+from services.base import READ, REVEAL, WRITE, AWSModel, AWSServiceBase, Standing, Target, to_aws_tags, tool
 from toolcall.call import Call
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -73,6 +74,9 @@ class Comparison(AWSModel):
     missing: list[str] = Field(default=[], description="Keys that only the other has")
     added: list[str] = Field(default=[], description="Keys that the other lacks")
     different_type: list[str] = []
+    unnamed: dict[str, int] = Field(
+        default={}, description="How many keys each list leaves out: odd-looking ones are shown with the scope reveal"
+    )
     arn: str
     version_id: str
     other_arn: str
@@ -91,6 +95,10 @@ class PatchedSecret(AWSModel):
     generated_keys: list[str] = []
     renamed_keys: dict[str, str] = {}
     removed_keys: list[str] = []
+
+
+def _goes_to_a_stranger(arguments: Mapping[str, Any], standing: Standing) -> bool:
+    return standing.is_stranger(standing.account_id(arguments["destination"]), arguments["target"])
 
 
 def _changes_a_key(arguments: Mapping[str, Any]) -> None:
@@ -124,6 +132,8 @@ class SecretsTransferService(AWSServiceBase):
         *KMS_WRITE,
         resource="secret_id",
         destructive=True,
+        reveals_if=_goes_to_a_stranger,
+        metered=True,
     )
     def copy_secret(
         self,
@@ -138,6 +148,8 @@ class SecretsTransferService(AWSServiceBase):
         to_kms_key_id: KmsKeyId | None = None,
     ) -> CopiedSecret:
         """Copy a secret's value to another account, region or name, unseen. What no to_ argument names stays.
+
+        To an account that is not configured here only with the scope `reveal`.
 
         Args:
             overwrite: Write a new version where the secret exists
@@ -165,7 +177,7 @@ class SecretsTransferService(AWSServiceBase):
             **written,
         )
 
-    @tool(READ, "secretsmanager:GetSecretValue", KMS_READ, resource="secret_id")
+    @tool(READ, "secretsmanager:GetSecretValue", KMS_READ, resource="secret_id", metered=True)
     def compare_secrets(
         self,
         secret_id: SecretId,
@@ -182,8 +194,10 @@ class SecretsTransferService(AWSServiceBase):
         Args:
             other_secret_id: The same name if not given
         """
-        other_id = other_secret_id or (secret_id if other == target else _name_in(secret_id))
+        self._refuse_strangers(secret_id, target)
+        self._refuse_strangers(other_secret_id or secret_id, target, other)
         one = read(reach(self, target, secret_id), secret_id, version_id, version_stage)
+        other_id = other_secret_id or (secret_id if other == target else one.name)
         with Call.current().at(other):
             two = read(reach(self, other, other_id), other_id, other_version_id, other_version_stage)
         if (one.arn, one.version_id) == (two.arn, two.version_id):
@@ -199,7 +213,7 @@ class SecretsTransferService(AWSServiceBase):
             version_id=one.version_id,
             other_arn=two.arn,
             other_version_id=two.version_id,
-            **_differences(one, two),
+            **_named(_differences(one, two), self._shows_plaintext),
         )
 
     @tool(
@@ -257,6 +271,24 @@ class SecretsTransferService(AWSServiceBase):
             renamed_keys=rename or {},
             removed_keys=remove or [],
         )
+
+    @property
+    def _shows_plaintext(self) -> bool:
+        return self.desk.settings.reveal and REVEAL in Call.current().caller.scopes
+
+    def _refuse_strangers(self, secret_id: str, *targets: Target) -> None:
+        """Refuse an ARN of an account that is neither configured nor one of the targets' own.
+
+        Its owner chooses its value: a guess, to be held against a secret of ours.
+        """
+        if not secret_id.startswith("arn:"):
+            return
+        _, number = place_of(secret_id)
+        if all(self.standing.is_stranger(number, own) for own in targets):
+            raise InvalidParameter(
+                "The ARN is of an account that is not configured here, so nothing is compared with that secret.",
+                next_step="Compare secrets of configured accounts; list_accounts names them.",
+            )
 
     def _account_and_region(self, target: Target) -> tuple[str, str]:
         call = Call.current()
@@ -340,11 +372,6 @@ def _is_awss(tag_key: str) -> bool:
     return tag_key.lower().startswith("aws:")
 
 
-def _name_in(secret_id: str) -> str:
-    """Return the name that an ARN bears; a name as it is."""
-    return secret_id.split(":")[6][:-7] if secret_id.startswith("arn:") else secret_id
-
-
 def _json_text(value: Any) -> str:
     text = str(value.get_secret_value())
     return text if isinstance(value, JsonText) else to_json(text)
@@ -363,6 +390,16 @@ def _kind(held: Held) -> str:
     except InvalidParameter:
         return "string"
     return "json"
+
+
+def _named(differences: Mapping[str, Any], all_of_them: bool) -> dict[str, Any]:
+    """Return differences with the keys that may be named, and of the others their number: a value may stand as key."""
+    if all_of_them:
+        return dict(differences)
+    lists = {name: keys for name, keys in differences.items() if isinstance(keys, list)}
+    shown = {name: [key for key in keys if looks_like_a_name(key)] for name, keys in lists.items()}
+    unnamed = {name: len(keys) - len(shown[name]) for name, keys in lists.items() if len(keys) > len(shown[name])}
+    return {**differences, **shown, "unnamed": unnamed}
 
 
 def _differences(one: Held, two: Held) -> dict[str, Any]:

@@ -20,7 +20,9 @@ class Standing:
             Refusal: the target is unknown or not allowed.
             Exception: STS, where only it knows, did not answer.
         """
-        return self._desk.credentials.account_id(self._call.grant(target), self._call.caller)
+        # Not call.grant: the first target that is granted stands for the whole call.
+        grant = self._desk.policy.decide(self._call.caller, target)
+        return self._desk.credentials.account_id(grant, self._call.caller)
 
     def is_stranger(self, number: str | None, own: Target) -> bool:
         """Tell whether an account number is neither a configured account's nor that of the call's own target.
