@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from runtime.metrics import Metrics
 
 VERSION = "0.1.0"
+FEWEST_REQUESTS_PER_MINUTE = 60
 REFUSAL_LINES_PER_MINUTE, UNAUTHENTICATED_LINES_PER_MINUTE = 100, 20
 INSTRUCTIONS = """AWS operations across accounts. Every AWS tool takes, optionally: `account` (a configured name, see \
 list_accounts), `profile`, `role_arn`, `region`. Priority: profile > role_arn > the server's default credentials. An \
@@ -98,6 +99,7 @@ def _desk(
         confirmations=Confirmations(key),
         calls=RateLimit(settings.rate_limit_per_minute, "calls"),
         reveals=RateLimit(settings.reveal_limit_per_minute, "reveals"),
+        requests=RateLimit(max(settings.rate_limit_per_minute, FEWEST_REQUESTS_PER_MINUTE), "requests"),
         in_flight=in_flight,
         observe=metrics.observe if metrics is not None else lambda _record: None,
         caller=caller,

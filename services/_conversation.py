@@ -12,6 +12,7 @@ from fastmcp.exceptions import ResourceError
 from mcp.types import CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from toolcall.desk import Desk
+from toolcall.spec import READ
 from toolcall.tool import ServiceTool
 
 SECRET_URI = "secret://{account}/{region}/{name*}"
@@ -99,8 +100,11 @@ def _add_completions(mcp: FastMCP[Any], desk: Desk, list_secrets: ServiceTool) -
         context: CompletionContext | None,
     ) -> list[str]:
         known = dict(context.arguments or {}) if context is not None else {}
+        caller = desk.caller()
+        if READ not in caller.scopes:
+            return []
         if argument.name in ("account", "from_account", "to_account"):
-            names = [account.name for account in desk.policy.accounts_of(desk.caller())]
+            names = [account.name for account in desk.policy.accounts_of(caller)]
         elif argument.name == "region":
             names = sorted(desk.settings.allowed_regions or desk.credentials.regions())
         elif argument.name in ("name", "secret_id"):

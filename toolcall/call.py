@@ -22,7 +22,8 @@ class Call:
     """The state of one call. The event loop writes it before and after the work, the work's thread in between."""
 
     def __init__(self, desk: Desk, name: str, spec: ToolSpec, raw: Mapping[str, Any], transport: str) -> None:
-        self.desk, self.name, self.spec, self.raw, self.transport = desk, name, spec, raw, transport
+        self.desk, self.name, self.spec, self.transport = desk, name, spec, transport
+        self.raw, self._nowhere = raw, False
         self.request_id = secrets.token_hex(8)
         self.fingerprint = desk.audit.fingerprint_for(self.request_id)
         self.arrived = time.monotonic()
@@ -33,6 +34,7 @@ class Call:
         self.grants: dict[Target, Grant] = {}
         self.account_id: str | None = None
         self.resource: str | None = None
+        self.small = not raw  # until it has been measured
         self.arguments: dict[str, Any] = {}
         self.secrets: tuple[str, ...] = ()
         self.report: Callable[[float, float | None, str], None] | None = None
@@ -95,8 +97,13 @@ class Call:
         known = self.account_id if grant.identity == main.identity else None
         return grant.account or known or grant.identity.account_id, grant.region
 
+    def forget(self) -> None:
+        """Drop what the call asked for, so that nothing of it can break what is yet to be said."""
+        self.raw, self.arguments, self.grants = {}, {}, {}
+        self.resource, self._elsewhere, self._nowhere = None, None, True
+
     def _asked_place(self) -> tuple[str | None, str | None]:
-        if not self.spec.actions:  # it runs nowhere in AWS
+        if self._nowhere or not self.spec.actions:  # it runs nowhere in AWS
             return None, None
         named = {name: value for name in Target.model_fields if (value := self.raw.get(name)) is not None}
         if not all(isinstance(value, str) for value in named.values()):

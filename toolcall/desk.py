@@ -31,6 +31,7 @@ class Desk:
     confirmations: Confirmations
     calls: RateLimit
     reveals: RateLimit
+    requests: RateLimit
     in_flight: InFlight
     caller: Callable[[], Caller]
     observe: Callable[[Mapping[str, Any]], None] = lambda _record: None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, get_type_hints
@@ -50,6 +52,30 @@ class Page(AWSModel):
 
 Timestamp = AwareDatetime
 """A moment in UTC, ISO 8601 on the wire."""
+
+
+def as_json(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return content as JSON text, and the content that the text says.
+
+    AWS's answers may hold what JSON in UTF-8 cannot: half of a surrogate pair becomes its escape, and NaN null.
+    """
+    try:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:
+        content = _sayable(content)
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return text, content
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_sayable(key): _sayable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sayable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache

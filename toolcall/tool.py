@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
 import re
 import time
@@ -48,7 +47,7 @@ from toolcall.arguments import Arguments, arguments_of, description
 from toolcall.call import Call
 from toolcall.consent import Consent
 from toolcall.desk import Desk
-from toolcall.results import output_schema, result_model
+from toolcall.results import as_json, output_schema, result_model
 from toolcall.scrub import scrub
 from toolcall.size import is_small, size_of
 from toolcall.spec import DESTROY, READ, REVEAL, ToolSpec
@@ -123,16 +122,27 @@ class ServiceTool(Tool):
                 await note(call, "cancelled", None)
                 raise
             except Exception as error:
-                call.arguments = call.arguments or fingerprints.of_unchecked(
-                    call.fingerprint, call.raw, self._arguments.names
-                )
-                return await refuse(call, error)
+                return await self._refuse(call, error)
+
+    async def _refuse(self, call: Call, error: Exception) -> ToolResult:
+        """Answer a failure. Whatever breaks while it is described, there is an answer, and a line in the trail."""
+        try:
+            call.arguments = call.arguments or self._said_of_unchecked(call)
+            return await refuse(call, error)
+        except Exception as fault:
+            log.error("a failure could not be described", exc_info=fault, extra={"request_id": call.request_id})
+            return await last_word(call)
+
+    def _said_of_unchecked(self, call: Call) -> dict[str, Any]:
+        if call.small:
+            return fingerprints.of_unchecked(call.fingerprint, call.raw, self._arguments.names)
+        return {name: "not read" for name in self._arguments.names if name in call.raw}
 
     async def _answer(self, call: Call) -> BaseModel | InputRequiredResult:
-        small = self._admit(call)
+        self._admit(call)
         prepare = partial(self._prepare, call)
         # What depends on the arguments' length, or may ask STS who is who, holds up nobody else.
-        prepared = prepare() if small and not self._spec.decides else await self._aside(call, prepare)
+        prepared = prepare() if call.small and not self._spec.decides else await self._aside(call, prepare)
         values = prepared.values
         for target in values.values():
             if isinstance(target, Target):
@@ -211,23 +221,22 @@ class ServiceTool(Tool):
                 raise
             call.grant(Target(account=first.name, region=target.region))
 
-    def _admit(self, call: Call) -> bool:
-        """Decide what does not depend on the arguments' meaning; tell whether they are few and short.
+    def _admit(self, call: Call) -> None:
+        """Decide what does not depend on the arguments' meaning.
 
         A call out of the caller's reach counts against the rate too, or it could be made without end.
         """
         desk, spec = self._desk, self._spec
         desk.in_flight.refuse_when_draining()
-        small = is_small(size_of(call.raw, spec.most_bytes))
+        call.small = is_small(size_of(call.raw, spec.most_bytes))
         # Unchecked, it may be anything that was put in the wrong place; only what looks like a name is written down.
-        named = spec.resource_of(call.raw) if small else None
+        named = spec.resource_of(call.raw) if call.small else None
         call.resource = named if named and _LIKE_A_NAME.fullmatch(named) else None
         if not spec.scopes & call.caller.scopes:
             with suppress(RateLimited):
                 desk.calls.take(call.caller.name)
             desk.policy.require_scope(call.caller, call.scope)
         desk.calls.take(call.caller.name)
-        return small
 
     async def _ask(self, call: Call, prepared: _Prepared) -> InputRequiredResult | None:
         """Return None where the irreversible act is confirmed, else the question to the client's user."""
@@ -280,11 +289,26 @@ class ServiceTool(Tool):
 
 async def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
-    failure = _failure_of(call, error)
+    describe = partial(_failure_of, call, error)
+    # To take secrets out of AWS's words takes as long as they are.
+    failure = describe() if call.small else await anyio.to_thread.run_sync(describe)
     if isinstance(translate(error), InternalError) or isinstance(error, KeyError):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
     await note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
+
+
+async def last_word(call: Call) -> ToolResult:
+    """Answer with a fault of ours, without anything that may have caused it."""
+    call.forget()
+    fault = InternalError("The server failed to answer; its log has the details under this request.")
+    changed = call.scope.changes and call.trace.change_sent
+    failure = _outcome_unknown() if changed else fault
+    with suppress(Exception):
+        await note(call, "error", failure.error_code)
+    content = failure.payload(None, None) | {"request_id": call.request_id}
+    text = f"{failure.error_code}: {failure.message} {failure.next_step}"
+    return ToolResult(content=text, structured_content=content, is_error=True)
 
 
 async def note(call: Call, outcome: str, error_code: str | None, *, required: bool = False) -> None:
@@ -311,11 +335,15 @@ def _failure_of(call: Call, error: Exception) -> AWSOpsError:
     failure = translate(error)
     failure.message = scrub(failure.message, call.secrets)
     if call.scope.changes and _may_have_been_applied(call.trace, failure):
-        return OutcomeUnknown(
-            "The change may have been applied: AWS's answer did not arrive.",
-            next_step="Look at the resource's present state before you repeat the call.",
-        )
+        return _outcome_unknown()
     return failure
+
+
+def _outcome_unknown() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The change may have been applied: AWS's answer did not arrive.",
+        next_step="Look at the resource's present state before you repeat the call.",
+    )
 
 
 def _may_have_been_applied(trace: Trace, failure: AWSOpsError) -> bool:
@@ -334,7 +362,8 @@ def _success(call: Call, result: BaseModel) -> ToolResult:
     if grant is not None:
         content |= {"account_id": call.account_id, "region": grant.region}
     content |= result.model_dump(mode="json", exclude_none=True, by_alias=False)
-    return ToolResult(content=json.dumps(content, ensure_ascii=False), structured_content=content)
+    text, content = as_json(content)
+    return ToolResult(content=text, structured_content=content)
 
 
 def _failure(call: Call, failure: AWSOpsError) -> ToolResult:
@@ -344,6 +373,8 @@ def _failure(call: Call, failure: AWSOpsError) -> ToolResult:
     text = f"{failure.error_code}{f' ({where})' if where else ''}: {failure.message}"
     if failure.next_step:
         text = f"{text.rstrip('. ')}. {failure.next_step}"
+    _, content = as_json(content)
+    text = text.encode("utf-8", "backslashreplace").decode()
     return ToolResult(content=text, structured_content=content, is_error=True)
 
 
