@@ -147,7 +147,7 @@ class Route53ChangesService(AWSServiceBase):
             if time.monotonic() + _POLL_SECONDS >= end:
                 return ChangeInfo.of(row, advice="Still PENDING; it takes a minute as a rule. Call again with wait.")
             call.progress(round(time.monotonic() - started), None, "PENDING")
-            time.sleep(_POLL_SECONDS)
+            call.sleep(_POLL_SECONDS)
 
     @tool(READ, "route53:TestDNSAnswer", resource="hosted_zone_id", check=_client_subnet_fits)
     def test_dns_answer(

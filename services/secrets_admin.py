@@ -338,7 +338,7 @@ def _settled(client: Any, begun: Replication, regions: Collection[str]) -> Repli
     end = call.trace.deadline - _KEPT_FOR_THE_ANSWER_SECONDS
     while (left := set(seen.under_way) & set(regions)) and time.monotonic() + _POLL_SECONDS < end:
         call.progress(len(regions) - len(left), len(regions), f"{', '.join(sorted(left))} under way")
-        time.sleep(_POLL_SECONDS)
+        call.sleep(_POLL_SECONDS)
         try:
             rows = client.describe_secret(SecretId=begun.arn).get("ReplicationStatus", [])
             seen = _replication(begun.arn, rows)

@@ -236,7 +236,7 @@ class SecretsVersionsService(AWSServiceBase):
                     return seen
                 begun = begun or pending
             call.progress(round(min(time.monotonic() - started, total), 1), total, "rotating")
-            time.sleep(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
+            call.sleep(min(_POLL_SECONDS, max(end - time.monotonic(), 0)))
         return seen
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from access.callers import Caller, Scope
 from access.identity import Grant, Target
 from access.trace import Trace
+from runtime.execution import sleep
 from toolcall.desk import Desk
 from toolcall.spec import ToolSpec
 
@@ -77,6 +78,14 @@ class Call:
         """Tell the client how far the work is, if it asked to be told; from the work's thread."""
         if self.report is not None:
             self.report(done, total, message)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for what takes its time at AWS, while the identity's places are others'.
+
+        Raises:
+            DeadlineExceeded: none was to be had again in time.
+        """
+        sleep(seconds)
 
     @property
     def main_grant(self) -> Grant | None:

@@ -200,7 +200,9 @@ class ServiceTool(Tool):
 
     async def _aside(self, call: Call, work: Callable[[], T]) -> T:
         """Run what comes before AWS in a thread, among a few places of the caller's own."""
-        return await self._desk.execution.run(work, identity=("before", call.caller.name), deadline=call.trace.deadline)
+        name = call.caller.name
+        run = self._desk.execution.run
+        return await run(work, identity=("before", name), caller=name, deadline=call.trace.deadline)
 
     def _look(self, values: dict[str, Any]) -> Callable[[], Plan | None]:
         """Return what plans this act; a tool that looks first plans none where the act is plain."""
@@ -279,7 +281,11 @@ class ServiceTool(Tool):
 
         try:
             return await self._desk.execution.run(
-                in_thread, identity=main.identity if main else self.name, deadline=call.trace.deadline, shield=shield
+                in_thread,
+                identity=main.identity if main else self.name,
+                caller=call.caller.name,
+                deadline=call.trace.deadline,
+                shield=shield,
             )
         except anyio.get_cancelled_exc_class():
             if not shield:

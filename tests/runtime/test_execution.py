@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import DeadlineExceeded
-from runtime.execution import Execution
+from runtime.execution import Execution, sleep
+from runtime.places import FairPlaces
 from tests.conftest import ROLES, TOKEN, Server, Session, aws_environment, running, server_environment, until
 from tests.processes import open_sockets, server_process
 from tests.raw_sessions import SSE, Modern
@@ -79,7 +80,7 @@ def seen(aws: Standin, operation: str, account: str) -> int:
 
 def everything_is_back(server: Server) -> bool:
     execution = server.app.desk.execution
-    return not execution._bulkheads and execution._limiter.borrowed_tokens == 0
+    return not execution._bulkheads and execution.common.taken == 0
 
 
 # --- one identity's trouble ----------------------------------------------------------------------------------------
@@ -358,6 +359,8 @@ JOB = st.tuples(
     st.sampled_from([None, "scope", "task"]),  # how it is cancelled
     st.sampled_from([0.0, 0.002, 0.015]),  # when
     st.booleans(),  # whether it is shielded
+    st.booleans(),  # whether it waits without a place
+    st.sampled_from("xy"),  # whose it is
 )
 
 
@@ -369,21 +372,29 @@ class Works:
         self._now: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
 
-    def of(self, identity: str, seconds: float, fails: bool) -> Callable[[], str]:
+    def of(self, identity: str, seconds: float, fails: bool, waits: bool) -> Callable[[], str]:
         def work() -> str:
-            with self._lock:
-                self._now[identity] += 1
-                self.most[identity] = max(self.most[identity], self._now[identity])
-            try:
+            with self._at_work(identity):
                 time.sleep(seconds)
+            if waits:
+                sleep(0.01)
+            with self._at_work(identity):
                 if fails:
                     raise ValueError("as asked")
                 return identity
-            finally:
-                with self._lock:
-                    self._now[identity] -= 1
 
         return work
+
+    @contextmanager
+    def _at_work(self, identity: str) -> Iterator[None]:
+        with self._lock:
+            self._now[identity] += 1
+            self.most[identity] = max(self.most[identity], self._now[identity])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now[identity] -= 1
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -395,13 +406,14 @@ def test_no_mix_of_ends_leaks_a_place_and_no_identity_has_more_threads_than_plac
         execution = Execution(PLACES, PER_IDENTITY)
 
         async def one(
-            identity: str, seconds: float, fails: bool, left: float, cancel: str | None, after: float, shield: bool
-        ) -> None:
+            identity: str, seconds: float, fails: bool, left: float, cancel: str | None, after: float, shield: bool,
+            waits: bool, caller: str,
+        ) -> None:  # fmt: skip
             async def run() -> None:
-                deadline = time.monotonic() + left
-                work = works.of(identity, seconds, fails)
+                work, how = works.of(identity, seconds, fails, waits), {"identity": identity, "caller": caller}
                 try:
-                    assert await execution.run(work, identity=identity, deadline=deadline, shield=shield) == identity
+                    deadline = time.monotonic() + left
+                    assert await execution.run(work, **how, deadline=deadline, shield=shield) == identity
                 except ValueError:
                     assert fails
                 except DeadlineExceeded:
@@ -421,12 +433,70 @@ def test_no_mix_of_ends_leaks_a_place_and_no_identity_has_more_threads_than_plac
 
         await asyncio.gather(*(one(*job) for job in jobs))
         await until(lambda: not execution._bulkheads)
-        assert execution._limiter.borrowed_tokens == 0
+        assert execution.common.taken == 0
         results = (
-            execution.run(lambda: "free", identity=identity, deadline=time.monotonic() + 5)
+            execution.run(lambda: "free", identity=identity, caller="x", deadline=time.monotonic() + 5)
             for identity in "abc" * PER_IDENTITY
         )
         assert await asyncio.gather(*results) == ["free"] * 3 * PER_IDENTITY
 
     asyncio.run(main())
     assert all(most <= PER_IDENTITY for most in works.most.values())
+
+
+async def test_a_free_place_goes_to_the_caller_who_holds_fewest_and_among_equals_in_turn() -> None:
+    places, order = FairPlaces(4), list[str]()
+
+    async def use(caller: str) -> None:
+        await places.acquire(caller)
+        order.append(caller)
+
+    for caller in "aaaa":  # who is alone has them all
+        await use(caller)
+    waiting = [asyncio.create_task(use(caller)) for caller in "aaaaabbbccc"]
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(use("b"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    for _ in range(4):
+        places.release("a")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert order[4:] == list("bcab")
+    for caller in "abbc":
+        places.release(caller)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert (places.taken, len(order)) == (4, 12)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert places.taken == 4
+
+
+async def test_one_callers_queue_keeps_another_waiting_for_no_more_than_a_place_and_waiting_itself_holds_none() -> None:
+    execution, begun = Execution(8, 2), list[str]()
+
+    def work(caller: str, *, waits: bool) -> Callable[[], None]:
+        def run() -> None:
+            begun.append(caller)
+            if waits:
+                sleep(30)
+            time.sleep(0.02)
+
+        return run
+
+    async def ask(caller: str, *, waits: bool = False) -> None:
+        how = {"identity": "shared", "caller": caller, "deadline": time.monotonic() + 1}
+        with suppress(DeadlineExceeded):
+            await execution.run(work(caller, waits=waits), **how)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(ask("greedy", waits=True))
+        await until(lambda: len(begun) == 20)  # ten times as many as there are places
+        for _ in range(20):
+            tasks.create_task(ask("greedy"))
+        await asyncio.sleep(0)
+        await ask("modest")
+        assert begun.index("modest") <= 23
