@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 import services
 from access import callers
 from access.audit import AuditTrail
-from access.authentication import Authentication
+from access.authentication import Authentication, authentication_of
 from access.confirmation import Confirmations
 from access.credentials import CredentialStore
 from access.limits import RateLimit
@@ -23,8 +23,10 @@ from access.policy import Policy
 from access.refusals import RefusalLog
 from config import Settings
 from errors import ConfigurationError
+from runtime import logs
 from runtime.execution import Execution
 from runtime.http import build_app
+from runtime.launched import LaunchedMCP, Surface
 from runtime.readiness import Readiness
 from runtime.shutdown import InFlight
 from toolcall.desk import Desk
@@ -57,8 +59,20 @@ class App:
         self.desk.refusals.flush()
 
 
-def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None, stderr: bool = False) -> App:
+def build(
+    settings: Settings,
+    *,
+    verifier: callers.CallerVerifier | None = None,
+    stranger: callers.Caller = callers.NOBODY,
+    stderr: bool = False,
+) -> App:
     """Put the app together. Reads files at most; AWS is not called before the first tool call.
+
+    Args:
+        settings: All that the environment says.
+        verifier: Tells callers over HTTP.
+        stranger: Who calls over HTTP where there is no verifier.
+        stderr: Whether what AUDIT_LOG calls stdout is stderr.
 
     Raises:
         ConfigurationError: a toolset is unknown.
@@ -67,15 +81,34 @@ def build(settings: Settings, *, verifier: callers.CallerVerifier | None = None,
         raise ConfigurationError(f"TOOLSETS: unknown: {', '.join(sorted(unknown))}")
     in_flight = InFlight()
     metrics = _metrics(settings, in_flight)
-    anonymous = callers.local_user() if stderr else callers.Caller("anonymous")
     desk = _desk(
-        settings, in_flight, metrics, lambda: callers.current_caller(verifier, anonymous), stdout=2 if stderr else 1
+        settings, in_flight, metrics, lambda: callers.current_caller(verifier, stranger), stdout=2 if stderr else 1
     )
     gate = Gate(desk)
     mcp = _fastmcp(settings, verifier, gate)
     gate.tools = {tool.name: mcp.add_tool(tool) for tool in services.tools(desk)}  # type: ignore[misc]
     services.add_to(mcp, desk, gate.tools)
-    return App(mcp, desk, metrics, RefusalLog(desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE))
+    unauthenticated = RefusalLog(desk.audit, UNAUTHENTICATED_LINES_PER_MINUTE)
+    mcp.surface = Surface(
+        [*settings.allowed_hosts, settings.host],
+        list(settings.allowed_origins),
+        settings.sse_max_streams,
+        unauthenticated.write_unauthenticated,
+        lambda: logs.configure(settings.log_level, settings.log_format, "stderr"),
+    )
+    return App(mcp, desk, metrics, unauthenticated)
+
+
+def launched(settings: Settings) -> App:
+    """Return the app for launchers other than ours: whoever serves it asks for the settings' tokens; without any, for
+    tokens that nobody has. Touches no network.
+
+    Raises:
+        ConfigurationError: a part of the configuration cannot be used.
+    """
+    authentication = authentication_of(settings, fetch=False)
+    verifier = authentication.verifier if authentication is not None else callers.CallerVerifier([])
+    return build(settings, verifier=verifier, stderr=True)
 
 
 def _desk(
@@ -106,12 +139,12 @@ def _desk(
     )
 
 
-def _fastmcp(settings: Settings, verifier: callers.CallerVerifier | None, gate: Gate) -> FastMCP[Any]:
-    fastmcp.settings.telemetry_mode = "off"  # its spans would carry what clients send
+def _fastmcp(settings: Settings, verifier: callers.CallerVerifier | None, gate: Gate) -> LaunchedMCP:
+    _forget_fastmcps_environment()
     key = _key(settings)
     # A question's state returns to whichever replica gets the answer, so the key is the shared one.
     shared = RequestStateSecurity(keys=[sha256(f"request state {key}".encode()).digest()]) if key else None
-    mcp: FastMCP[Any] = FastMCP(
+    mcp = LaunchedMCP(
         "aws-ops",
         version=VERSION,
         instructions=INSTRUCTIONS,
@@ -124,6 +157,14 @@ def _fastmcp(settings: Settings, verifier: callers.CallerVerifier | None, gate: 
     # Without this every modern tools/call lists all tools first, to look for header-bound parameters; we have none.
     mcp._mcp_server.get_tool_input_schema = lambda _name: None
     return mcp
+
+
+def _forget_fastmcps_environment() -> None:
+    """Give fastmcp its own defaults back: a launcher has imported it, FASTMCP_* and any `.env` in reach with it."""
+    for name, field in type(fastmcp.settings).model_fields.items():
+        setattr(fastmcp.settings, name, field.get_default(call_default_factory=True))
+    fastmcp.settings.telemetry_mode = "off"  # its spans would carry what clients send
+    fastmcp.settings.check_for_updates = "off"
 
 
 def _key(settings: Settings) -> str | None:
@@ -146,7 +187,7 @@ def web_app(settings: Settings, authentication: Authentication | None) -> tuple[
     """
     settings.require_callers()
     verifier = authentication.verifier if authentication is not None else None
-    app = build(settings, verifier=verifier)
+    app = build(settings, verifier=verifier, stranger=callers.ANYBODY)
     web = build_app(
         app.mcp,
         allowed_hosts=[*settings.allowed_hosts, settings.host],

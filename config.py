@@ -198,12 +198,15 @@ def load(overrides: Mapping[str, str] | None = None) -> Settings:
     """Read `.env` beside this file and the process's environment, which wins. For servers, not for tests."""
     load_env_file(Path(__file__).with_name(".env"))
     os.environ.update(overrides or {})
+    shield_fastmcp()
     return Settings.from_environment(os.environ)
 
 
 def shield_fastmcp() -> None:
-    """Keep fastmcp, not imported yet, from the current directory's `.env`: under stdio that is anybody's project."""
-    os.environ.setdefault("FASTMCP_ENV_FILE", os.devnull)
+    """Keep fastmcp, not imported yet, from FASTMCP_* of the environment and of any `.env`: settings are ours alone."""
+    for name in [name for name in os.environ if name.upper().startswith("FASTMCP_")]:
+        del os.environ[name]
+    os.environ["FASTMCP_ENV_FILE"] = os.devnull
 
 
 def load_env_file(path: Path) -> None:
@@ -232,6 +235,7 @@ def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
     botocore reads the process's environment itself, so it is changed here.
     """
     load_env_file(Path(__file__).with_name(".env"))
+    shield_fastmcp()
     for name in list(os.environ):
         if name.startswith(("AWS_", "ACCOUNT_", "ALLOWED_")) or name == "ACCOUNTS_FILE":
             del os.environ[name]

@@ -23,9 +23,9 @@ def __getattr__(name: str) -> Any:
     if name != "mcp":
         raise AttributeError(name)
     config.shield_fastmcp()
-    from assembly import build
+    from assembly import launched
 
-    globals()["mcp"] = built = build(config.load()).mcp
+    globals()["mcp"] = built = launched(config.load()).mcp
     return built
 
 

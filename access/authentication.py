@@ -18,12 +18,13 @@ log = logging.getLogger("aws_ops.callers")
 class Authentication:
     """The verifier, and what it was made from."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, fetch: bool = True) -> None:
         self._settings = settings
         oidc = None
         if settings.jwt_issuer and settings.jwt_audience and settings.jwt_jwks_uri:
             oidc = OIDCVerifier(settings.jwt_issuer, settings.jwt_audience, settings.jwt_jwks_uri)
-            oidc.fetch_once()
+            if fetch:
+                oidc.fetch_once()
         self.verifier = CallerVerifier(self._static_callers(), oidc)
 
     def reload(self) -> None:
@@ -51,12 +52,14 @@ class Authentication:
         return callers
 
 
-def authentication_of(settings: Settings) -> Authentication | None:
+def authentication_of(settings: Settings, *, fetch: bool = True) -> Authentication | None:
     """Return how callers are told apart, or None where nothing is configured for it.
+
+    The issuer's keys are fetched at once, or with the first token.
 
     Raises:
         ConfigurationError: the callers file or the issuer's keys cannot be used.
     """
     if not (settings.auth_token or settings.callers_file or settings.jwt_issuer):
         return None
-    return Authentication(settings)
+    return Authentication(settings, fetch=fetch)

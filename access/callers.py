@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Protocol
 
 from fastmcp.server.auth import AccessToken, TokenVerifier
-from fastmcp.server.dependencies import get_access_token
+from fastmcp.server.dependencies import get_access_token, get_http_request
 
 
 class Scope(StrEnum):
@@ -51,12 +52,22 @@ class Caller:
         return f"aws-ops-{plain}"
 
 
+@cache
 def local_user() -> Caller:
-    """The caller under stdio: whoever started the process, by user id, since names in the environment can be set."""
+    """The caller over stdio and in-process: who started the process, by user id, as the environment's names can be set."""
     try:
         return Caller(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
         return Caller(f"uid-{os.getuid()}")
+
+
+# Who cannot be told: may do nothing.
+NOBODY = Caller("anonymous", frozenset())
+ANYBODY = Caller("anonymous")
+
+
+class VerifiedToken(AccessToken):
+    """A token that a CallerVerifier has verified; an app that ours is mounted in may have verified others."""
 
 
 class Oidc(Protocol):
@@ -97,19 +108,29 @@ class CallerVerifier(TokenVerifier):
         if found is None:
             return await self._verify_oidc(token)
         # The digest stands in for the token, so that nothing downstream can log the token itself.
-        return AccessToken(
+        return VerifiedToken(
             token=digest.hex(), client_id=found.name, subject=found.name, scopes=[scope.value for scope in found.scopes]
         )
 
     async def _verify_oidc(self, token: str) -> AccessToken | None:
         verified = await self._oidc.verify(token) if self._oidc is not None else None
         # A subject with a static caller's name would pass for that caller in sessions, limits and the audit trail.
-        return None if verified is None or verified.client_id in self._by_name else verified
+        if verified is None or verified.client_id in self._by_name:
+            return None
+        return VerifiedToken.model_validate(verified.model_dump())
 
 
-def current_caller(verifier: CallerVerifier | None, anonymous: Caller) -> Caller:
-    """Return who makes the call at hand; `anonymous` where the server runs without tokens."""
+def current_caller(verifier: CallerVerifier | None, stranger: Caller) -> Caller:
+    """Return who makes the call at hand.
+
+    Over stdio and in-process that is the local user. What came as an HTTP request, by whichever launcher or app that
+    ours is mounted in, is of whose verified token it bears; `stranger` where the server runs without tokens.
+    """
+    try:
+        get_http_request()
+    except RuntimeError:
+        return local_user()
+    if verifier is None:
+        return stranger
     token = get_access_token()
-    if token is None or verifier is None:
-        return anonymous
-    return verifier.caller_of(token)
+    return verifier.caller_of(token) if isinstance(token, VerifiedToken) else NOBODY

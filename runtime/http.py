@@ -42,7 +42,7 @@ class _AsSSE:
             reset_transport(token)
 
 
-class _Streams:
+class Streams:
     """Caps the open SSE streams. uvicorn's own limit would refuse the probes as well.
 
     A request without a right token takes no place: it is about to be refused, and may be slowed first.
@@ -88,8 +88,10 @@ def build_app(
         replica_name: Stands in session ids, where there are several replicas; see NamedSessions.
     """
     # SSE first: the auth provider keeps the last path it is given, and /mcp is the canonical resource.
-    legacy = mcp.http_app(path="/sse", transport="sse")  # borrowed for its routes; its lifespan never runs
-    inner = mcp.http_app(
+    # FastMCP's own http_app: the guards of an app that others launch stand elsewhere here.
+    legacy = FastMCP.http_app(mcp, path="/sse", transport="sse")  # borrowed for its routes; its lifespan never runs
+    inner = FastMCP.http_app(
+        mcp,
         path="/mcp",
         transport="http",
         host_origin_protection=True,
@@ -109,7 +111,7 @@ def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:
     routes: list[BaseRoute] = []
     for route in legacy.routes:
         if isinstance(route, Route) and route.path == "/sse":
-            routes.append(_get_only(Route("/sse", endpoint=_Streams(_AsSSE(route.app), most), methods=["GET"])))
+            routes.append(_get_only(Route("/sse", endpoint=Streams(_AsSSE(route.app), most), methods=["GET"])))
         elif isinstance(route, Mount) and route.path == "/messages":
             routes.append(Mount("/messages/", app=_AsSSE(route.app)))
     if len(routes) != 2:

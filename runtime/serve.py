@@ -77,7 +77,7 @@ def serve(
     async def run() -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, reload or (lambda: None))
-        loop.set_exception_handler(partial(_make_room_or_tell, crowd))
+        loop.set_exception_handler(partial(make_room_or_tell, crowd))
         await DrainingServer(config, in_flight, listening).serve(sockets=[listener])
 
     asyncio.run(run())
@@ -100,9 +100,10 @@ def protocol_options(crowd: Crowd) -> dict[str, Any]:
     }
 
 
-def _make_room_or_tell(crowd: Crowd, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def make_room_or_tell(crowd: Crowd, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Handle what no task answers for; asyncio would log up to 2,048 times that it has no descriptor."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _SCARCE and "socket" in context:
-        crowd.accept_failed()  # asyncio tries again a second later, and would have logged up to 2,048 times
+        crowd.accept_failed()  # asyncio tries again a second later
     else:
         loop.default_exception_handler(context)
