@@ -7,8 +7,10 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from dotenv.parser import parse_stream
@@ -26,12 +28,12 @@ from pydantic import (
 from errors import ConfigurationError
 from named_accounts import Account, Region, read_accounts
 from plain_words import first_problem
+from strength import MIN_LENGTH, weakness
 
 _ROLE_ARN_GLOB = re.compile(r"\*|arn:[a-z*-]+:iam::(\d{12}|\*):(role/.+|\*)", re.ASCII)
 _HOST_GLOB = re.compile(r"(\[[0-9a-fA-F:.*]+\]|[\w.*-]+)(:(\d{1,5}|\*))?", re.ASCII)
 _ORIGIN_GLOB = re.compile(rf"\*|[a-z][a-z0-9+.*-]*://{_HOST_GLOB.pattern}/?", re.ASCII)
-_PLACEHOLDER_TOKEN = re.compile(r"(?i)\s*<?((change|replace)[-_ ]?(me|this)|your[-_ ]|dev-token|placeholder)")
-MIN_TOKEN_LENGTH = 16
+ENV_FILE = Path(__file__).with_name(".env")
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -43,6 +45,19 @@ def _flag(value: Any) -> Any:
     if value not in ("0", "1", "true", "false", True, False):
         raise ValueError("takes 0 or 1")
     return value in ("1", "true", True)
+
+
+def _is_https_or_loopback(uri: str) -> bool:
+    # Clients disagree on where a host ends after other characters than these.
+    if not re.fullmatch(r"(?i)https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?([/?][!-~]*)?", uri):
+        return False
+    url = urlsplit(uri)
+    if url.scheme == "https" or url.hostname == "localhost":
+        return True
+    try:
+        return ip_address(url.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -74,7 +89,7 @@ class Settings(BaseModel):
     reveal: Flag = Field(default=True, alias="REVEAL")
     toolsets: Names = Field(default=("accounts", "secrets"), alias="TOOLSETS")
     audit_log: str = Field(default="stdout", min_length=1, alias="AUDIT_LOG")
-    audit_hmac_key: SecretStr | None = Field(default=None, min_length=16, alias="AUDIT_HMAC_KEY")
+    audit_hmac_key: SecretStr | None = Field(default=None, alias="AUDIT_HMAC_KEY")
     require_human_confirm: Flag = Field(default=False, alias="REQUIRE_HUMAN_CONFIRM")
     call_deadline_seconds: float = Field(default=30, ge=1, le=600, alias="CALL_DEADLINE_SECONDS")
     max_concurrent_calls: int = Field(default=64, ge=1, le=1024, alias="MAX_CONCURRENT_CALLS")
@@ -89,6 +104,7 @@ class Settings(BaseModel):
     replica_name: str | None = Field(default=None, pattern="^[a-zA-Z0-9-]{1,63}$", alias="REPLICA_NAME")
     sse_max_streams: int = Field(default=500, ge=1, le=100_000, alias="SSE_MAX_STREAMS")
     stamp_caller: Flag = Field(default=False, alias="STAMP_CALLER")
+    metrics_host: str = Field(default="127.0.0.1", alias="METRICS_HOST")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, alias="METRICS_PORT")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", alias="LOG_LEVEL")
     log_format: Literal["json", "text"] = Field(default="json", alias="LOG_FORMAT")
@@ -125,21 +141,34 @@ class Settings(BaseModel):
             raise ValueError("each entry is a browser's origin: https://console.example.com, http://localhost:*")
         return globs
 
+    @field_validator("auth_token", "audit_hmac_key")
+    @classmethod
+    def _is_strong(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and (reason := weakness(secret.get_secret_value())):
+            raise ValueError(reason)
+        return secret
+
     @field_validator("auth_token")
     @classmethod
-    def _token_is_strong(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None:
-            text = token.get_secret_value()
-            if len(text.strip()) < MIN_TOKEN_LENGTH or _PLACEHOLDER_TOKEN.match(text):
-                raise ValueError(f"is blank, shorter than {MIN_TOKEN_LENGTH} characters or a placeholder")
-            if not text.isascii() or any(ord(c) < 33 for c in text):
-                raise ValueError("has characters that no Authorization header can carry")
+    def _header_can_carry_it(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value() if token is not None else ""
+        if not text.isascii() or any(ord(c) < 33 for c in text):
+            raise ValueError("has characters that no Authorization header can carry")
         return token
+
+    @field_validator("jwt_jwks_uri")
+    @classmethod
+    def _keys_come_over_tls(cls, uri: str | None) -> str | None:
+        if uri is not None and not _is_https_or_loopback(uri):
+            raise ValueError("is not an https:// URL; http:// is taken for 127.0.0.1, [::1] and localhost alone")
+        return uri
 
     @model_validator(mode="after")
     def _parts_fit_the_whole(self) -> Settings:
         if self.max_concurrent_calls_per_identity > self.max_concurrent_calls:
             raise ValueError("MAX_CONCURRENT_CALLS_PER_IDENTITY is more than MAX_CONCURRENT_CALLS")
+        if self.auth_token is not None and self.auth_token == self.audit_hmac_key:
+            raise ValueError("AUDIT_HMAC_KEY is MCP_AUTH_TOKEN's value: every caller of it could sign confirmations")
         jwt = (self.jwt_issuer, self.jwt_audience, self.jwt_jwks_uri)
         if any(jwt) and not all(jwt):
             raise ValueError("MCP_JWT_ISSUER, MCP_JWT_AUDIENCE and MCP_JWT_JWKS_URI go together")
@@ -159,7 +188,7 @@ class Settings(BaseModel):
             return
         if not self.allow_anonymous:
             raise ConfigurationError(
-                "MCP_AUTH_TOKEN: set it to a random token of 16 characters or more, or set MCP_CALLERS_FILE"
+                f"MCP_AUTH_TOKEN: set it to a random token of {MIN_LENGTH} characters or more, or set MCP_CALLERS_FILE"
             )
         if self.host not in LOOPBACK:
             raise ConfigurationError("MCP_ALLOW_ANONYMOUS: only with MCP_HOST on loopback")
@@ -196,7 +225,7 @@ class Settings(BaseModel):
 
 def load(overrides: Mapping[str, str] | None = None) -> Settings:
     """Read `.env` beside this file and the process's environment, which wins. For servers, not for tests."""
-    load_env_file(Path(__file__).with_name(".env"))
+    load_env_file(ENV_FILE)
     os.environ.update(overrides or {})
     shield_fastmcp()
     return Settings.from_environment(os.environ)
@@ -234,7 +263,7 @@ def load_demo(demo_environment: Mapping[str, str]) -> tuple[Settings, str]:
 
     botocore reads the process's environment itself, so it is changed here.
     """
-    load_env_file(Path(__file__).with_name(".env"))
+    load_env_file(ENV_FILE)
     shield_fastmcp()
     for name in list(os.environ):
         if name.startswith(("AWS_", "ACCOUNT_", "ALLOWED_")) or name == "ACCOUNTS_FILE":

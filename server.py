@@ -42,7 +42,7 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
     app, web = web_app(settings, authentication)
     listener = listen(settings.host, settings.port)
     if app.metrics is not None and settings.metrics_port is not None:
-        app.metrics.serve(settings.host, settings.metrics_port)
+        app.metrics.serve(settings.metrics_host, settings.metrics_port)
     app.desk.audit.open()
     _warn(settings)
     url = address_of(listener)
@@ -99,6 +99,7 @@ def check() -> int:
     """Print what the doctor finds, a line each; return 0 where all is well, else 1. Starts nothing."""
     from access import doctor
     from access.authentication import authentication_of
+    from access.cautions import cautions
     from assembly import build
     from runtime import logs
 
@@ -114,6 +115,8 @@ def check() -> int:
     for finding in doctor.examine(settings):
         print(finding, flush=True)
         well = well and finding.ok
+    for caution in cautions(settings):
+        print(f"note  {caution}")
     if authentication is None and not settings.allow_anonymous:
         print("note  MCP_AUTH_TOKEN: not set, so only --stdio can start")
     return 0 if well else 1
@@ -140,10 +143,14 @@ def audit_verify(path: str) -> int:
 
 
 def _warn(settings: Settings) -> None:
+    from access.cautions import cautions
+
     if not settings.accounts and settings.allowed_role_arns is None:
         log.warning("no account is configured: any role that a caller names may be assumed; set ALLOWED_ROLE_ARNS")
     if settings.audit_hmac_key is None:
         log.warning("AUDIT_HMAC_KEY is not set: a random key fingerprints arguments until the next start")
+    for caution in cautions(settings):
+        log.warning(caution)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -49,6 +49,9 @@ class Authentication:
                 name = dict(named)[clash.pop()].name
                 raise ConfigurationError(f"{VARIABLE} [callers.{name}] token_sha256: is MCP_AUTH_TOKEN's")
             callers += named
+        key = self._settings.audit_hmac_key
+        if key is not None and hashlib.sha256(key.get_secret_value().encode()).digest() in dict(callers):
+            raise ConfigurationError("AUDIT_HMAC_KEY: is a caller's token, who could sign confirmations with it")
         return callers
 
 

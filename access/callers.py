@@ -54,7 +54,7 @@ class Caller:
 
 @cache
 def local_user() -> Caller:
-    """The caller over stdio and in-process: who started the process, by user id, as the environment's names can be set."""
+    """The caller over stdio and in-process: who started the process, by user id; the environment can be set."""
     try:
         return Caller(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:

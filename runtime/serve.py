@@ -25,8 +25,8 @@ _WAITING_TO_BE_ACCEPTED = 2048
 _SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen.
+def listen(host: str, port: int, variables: str = "MCP_HOST, MCP_PORT") -> socket.socket:
+    """Bind and listen where `variables` say.
 
     Raises:
         ConfigurationError: the address cannot be had.
@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not an address"
-        raise ConfigurationError(f"MCP_HOST, MCP_PORT: cannot listen there ({reason})") from None
+        raise ConfigurationError(f"{variables}: cannot listen there ({reason})") from None
     return listener
 
 

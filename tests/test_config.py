@@ -41,6 +41,43 @@ def test_a_value_that_cannot_be_understood_is_refused_by_the_variables_own_name(
     assert "should" not in refused.value.message, "pydantic's words are for programmers"
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://idp.example.com/keys",
+        "HTTP://idp.example.com/keys",
+        "http://localhost.example.com/keys",
+        "ftp://127.0.0.1/",
+        "http://127.0.0.1@idp.example.com/",
+        "http://127.0.0.1:80@idp.example.com/",
+        "http://127.0.0.1\\@idp.example.com/",
+        "http://idp.example.com#@127.0.0.1/",
+        "http://10.0.0.1/keys",
+        "http://169.254.169.254/keys",
+        "http://0.0.0.0/keys",
+        "http://127.1/keys",
+        "http://2130706433/keys",
+        "http://[::ffff:10.0.0.1]/",
+        "file:///etc/passwd",
+        "//idp.example.com/keys",
+        "https:/idp.example.com",
+        "https://",
+        "https://user:hush@idp.example.com/keys",
+        "https://idp.example.com/\n",
+        "keys",
+    ],
+)
+def test_keys_come_over_tls_or_from_this_machine(uri: str) -> None:
+    jwt = {"MCP_JWT_ISSUER": "https://idp.example.com", "MCP_JWT_AUDIENCE": "aws-ops", "MCP_JWT_JWKS_URI": uri}
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment(jwt)
+    assert refused.value.message.startswith("MCP_JWT_JWKS_URI: ")
+    assert "https" in refused.value.message
+    assert "example" not in refused.value.message
+    for good in ("https://idp.example.com/keys?v=2", "http://127.0.0.1:8080/k", "http://[::1]/k", "http://localhost/k"):
+        assert Settings.from_environment({**jwt, "MCP_JWT_JWKS_URI": good}).jwt_jwks_uri == good
+
+
 def test_what_kubernetes_says_of_a_service_called_account_is_no_account() -> None:
     service = {"ACCOUNT_SERVICE_HOST": "10.0.0.1", "ACCOUNT_PORT_80_TCP_PROTO": "tcp", "ACCOUNT_ID": "1"}
     assert Settings.from_environment(service).accounts == ()

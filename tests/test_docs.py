@@ -7,6 +7,7 @@ import re
 import tomllib
 
 from config import Settings
+from tests.conftest import TOKEN
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -20,6 +21,18 @@ def test_every_variable_stands_in_the_readme_and_in_the_example() -> None:
         assert re.search(rf"(?m)^#?{name}=", EXAMPLE), name
 
 
+def test_no_page_shows_a_role_of_whatever_account() -> None:
+    """Who copies it trusts every AWS account that has a role of that name."""
+    pages = [
+        path for folder in (".", "docs", "deploy", "clients") for path in (ROOT / folder).rglob("*") if path.is_file()
+    ]
+    shown = [path for path in pages if path.suffix in (".md", ".json", ".example", ".yaml", ".yml", ".tf", ".toml", "")]
+    assert ROOT / "README.md" in shown
+    for path in shown:
+        if path.relative_to(ROOT).parts[0] in ("docs", "deploy", "clients") or path.parent == ROOT:
+            assert ":iam::*:role" not in path.read_text(errors="replace"), path
+
+
 def test_the_example_names_no_variable_that_nobody_reads() -> None:
     named = set(re.findall(r"(?m)^#?([A-Z_]+)=", EXAMPLE))
     compose_only = {"HOST_UID", "HOST_GID", "DEMO_PORT"}
@@ -30,7 +43,7 @@ def test_the_example_loads_once_it_has_a_token() -> None:
     lines = [line for line in EXAMPLE.splitlines() if line and not line.startswith("#")]
     values = dict(line.split("=", 1) for line in lines)
     assert values == {"MCP_AUTH_TOKEN": "replace-me-with-a-random-token"}
-    assert Settings.from_environment({**values, "MCP_AUTH_TOKEN": "x" * 20}).port == 8100
+    assert Settings.from_environment({**values, "MCP_AUTH_TOKEN": TOKEN}).port == 8100
 
 
 def test_the_readmes_links_lead_to_files() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The higher may import the lower; on one floor, only within the same package.
 FLOORS = [
-    ("errors", "plain_words"),
+    ("errors", "plain_words", "strength"),
     ("named_accounts",),
     ("config",),
     ("access", "runtime"),

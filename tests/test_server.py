@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging.config
+import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import server
 from tests.conftest import TOKEN, aws_environment, know_only, server_environment
+from tests.loopback import free_port
 from tests.processes import ROOT, clean_environment, run_server, server_process
 
 UNUSABLE = [
@@ -21,6 +25,8 @@ UNUSABLE = [
     ({"MCP_AUTH_TOKEN": "    " * 8}, "MCP_AUTH_TOKEN"),
     ({"MCP_AUTH_TOKEN": "hush-too-short"}, "MCP_AUTH_TOKEN"),
     ({"MCP_AUTH_TOKEN": "replace-me-with-a-random-token"}, "MCP_AUTH_TOKEN"),
+    ({"MCP_AUTH_TOKEN": TOKEN, "AUDIT_HMAC_KEY": "replace-me-with-32-random-characters"}, "AUDIT_HMAC_KEY"),
+    ({"MCP_AUTH_TOKEN": TOKEN, "AUDIT_HMAC_KEY": TOKEN}, "AUDIT_HMAC_KEY"),
     ({"MCP_AUTH_TOKEN": "your-secret-token-hush"}, "MCP_AUTH_TOKEN"),
     ({"MCP_ALLOW_ANONYMOUS": "1", "MCP_HOST": "0.0.0.0"}, "MCP_ALLOW_ANONYMOUS"),
     ({"MCP_AUTH_TOKEN": TOKEN, "MCP_PORT": "eighty"}, "MCP_PORT"),
@@ -173,3 +179,24 @@ def test_the_doctor_has_a_line_for_each_account_and_says_what_to_do(moto_url: st
     assert unreachable.returncode == 1
     assert "To do:" in unreachable.stdout
     assert run_server("--check", MCP_AUTH_TOKEN=TOKEN, MCP_PORT="x").returncode == 1
+
+
+def test_metrics_are_for_this_machine_and_idle_connections_cost_no_threads() -> None:
+    port = free_port()
+    environment = server_environment(METRICS_PORT=str(port), MCP_HOST="127.0.0.2")
+    with server_process(**environment, **aws_environment("http://127.0.0.1:9")) as running, ExitStack() as stack:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port))
+        before = len(os.listdir(f"/proc/{running.process.pid}/task"))
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert b"aws_ops_calls_in_flight" in answer.read()
+        assert len(os.listdir(f"/proc/{running.process.pid}/task")) <= before + 2
+
+
+def test_metrics_are_elsewhere_where_the_operator_says_so() -> None:
+    port = free_port()
+    environment = server_environment(METRICS_PORT=str(port), METRICS_HOST="127.0.0.3")
+    with server_process(**environment, **aws_environment("http://127.0.0.1:9")):
+        assert urllib.request.urlopen(f"http://127.0.0.3:{port}/metrics", timeout=10).status == 200

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import server as front_door
-from tests.conftest import ROLES, aws_environment, server_environment
+from tests.conftest import ROLES, TOKEN, aws_environment, server_environment
 from tests.processes import run_server
 from tests.standin import Standin
 
@@ -171,7 +171,7 @@ def test_seventy_accounts_whose_sts_hangs_are_told_of_in_bounded_time(standin: S
     standin.reset()
     standin.fault("hang", operation="AssumeRole", seconds=60)
     fleet = {f"ACCOUNT_A{n}_ROLE_ARN": f"arn:aws:iam::{n:012d}:role/aws-ops-target" for n in range(1, 71)}
-    settings = {"MCP_AUTH_TOKEN": "x" * 20, "CALL_DEADLINE_SECONDS": "1", **aws_environment(standin.url)}
+    settings = {"MCP_AUTH_TOKEN": TOKEN, "CALL_DEADLINE_SECONDS": "1", **aws_environment(standin.url)}
     began = time.monotonic()
     ended = run_server("--check", timeout=60, **settings, **fleet)
     assert time.monotonic() - began < 1 + 71 * 0.05 + 10  # and the start of a process, on a loaded machine
