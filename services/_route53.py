@@ -31,7 +31,9 @@ _ACRONYMS = {"ttl": "TTL", "dns_name": "DNSName", "aws_region": "AWSRegion"}
 
 
 def domain_name(text: str) -> str:
-    r"""Return a domain name as we show it: lower case, with its trailing dot; `\052` as *, what is special as `\ooo`.
+    r"""Return a domain name as we show it: lower case, with its trailing dot; what is special as `\ooo`.
+
+    A star that stands for the whole leftmost label is `*`, any other `\052`: DNS takes it for the character.
 
     Source: https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/DomainNameFormat.html
     """
@@ -41,13 +43,17 @@ def domain_name(text: str) -> str:
         if (found := _CHARACTER.match(text, position)) is None:
             raise ValueError(r"is not a domain name: write other characters as \ooo, international ones in Punycode")
         position = found.end()
-        character = chr(int(found[1], 8)) if found[1] else found[2].lower()
+        character = chr(int(found[1], 8)) if found[1] else found[2]
         if character == "." and not found[1]:
             labels.append("")
         else:
+            character = character.lower() if character.isascii() else character  # a letter has no case, escaped or not
             labels[-1] += character if character in _PLAIN else f"\\{ord(character):03o}"
     if labels[-1] == "" and len(labels) > 1:
         labels.pop()
+    labels = [
+        label if label == "*" and not number else label.replace("*", r"\052") for number, label in enumerate(labels)
+    ]
     sizes = [len(re.sub(r"\\...", "x", label)) for label in labels]
     if not all(1 <= size <= 63 for size in sizes) or sum(sizes) + len(sizes) > 254:
         raise ValueError("is not a domain name: labels have 1 to 63 characters, the whole at most 254")
@@ -85,7 +91,20 @@ def bare(identifier: str) -> str:
     return identifier.rsplit("/", 1)[-1]
 
 
+def _star_is_a_wildcard(text: str) -> str:
+    r"""Refuse a star that would be none: who means the character writes `\052`, as Route 53 lists it."""
+    if "*" in text[1:] or (text[:1] == "*" and text[1:2] not in ("", ".")):
+        raise ValueError(r"has a * that does not stand for the whole leftmost label; \052 is the character")
+    return text
+
+
 DomainName = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(domain_name)]
+RecordName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    AfterValidator(_star_is_a_wildcard),
+    AfterValidator(domain_name),
+]
 ZoneId = Annotated[str, AfterValidator(_zone_id)]
 RecordType = Literal[
     "A", "AAAA", "CAA", "CNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SPF", "SRV", "SSHFP", "SVCB",
@@ -155,6 +174,11 @@ def _values(records: Any) -> Any:
 Values = Annotated[list[str], BeforeValidator(_values)]
 
 
+def _true_or_absent(value: Any) -> Any:
+    """A record set that is no multivalue answer says so, or says nothing: it is the same one."""
+    return None if value is False else value
+
+
 class RecordSet(_Shape):
     """A resource record set, all that AWS says of it: what is left out here could not be put back."""
 
@@ -168,7 +192,7 @@ class RecordSet(_Shape):
     region: str | None = None
     failover: str | None = None
     geo_location: GeoLocation | None = None
-    multi_value_answer: bool | None = None
+    multi_value_answer: Annotated[bool | None, BeforeValidator(_true_or_absent)] = None
     health_check_id: str | None = None
     cidr_routing_config: CidrRoutingConfig | None = None
     geo_proximity_location: GeoProximityLocation | None = None
@@ -196,7 +220,7 @@ class Change(RecordSet):
     """One change of a batch, flat: its action and the record set's members; the CLI's nested form is taken too."""
 
     action: Literal["CREATE", "UPSERT", "DELETE"]
-    name: DomainName
+    name: RecordName
     type: RecordType
     ttl: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
     resource_records: Annotated[Values, Field(min_length=1, max_length=1_000)] | None = None

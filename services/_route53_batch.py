@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from errors import InvalidParameter
-from services._route53 import Change, RecordSet, is_within
-from services._route53_records import alike, check_limits, label, policy_of, refusal
+from services._route53 import Change, HostedZone, RecordSet, is_within
+from services._route53_groups import Key, Records, alias_in, clash
+from services._route53_order import change_of, in_order
+from services._route53_records import alike, check_limits, label, refusal
 
-Key = tuple[str, str, str | None]
-Records = Mapping[Key, RecordSet]
 _NAMED = 8
 
 
@@ -53,30 +53,69 @@ def concerned(records: Records, changes: Iterable[Change]) -> list[RecordSet]:
     ]
 
 
-def foresee(before: Records, changes: Sequence[Change]) -> dict[Key, RecordSet]:
-    """Return what the records will be. A DELETE takes from what is there whatever it does not say itself.
+def foresee(
+    before: Records, changes: Sequence[Change], zone: HostedZone | None = None, asked: Sequence[Change] | None = None
+) -> dict[Key, RecordSet]:
+    """Return what the records will be, each change judged as Route 53 does: on what those before it have left.
+
+    A DELETE takes from what is there whatever it does not say itself.
+
+    Args:
+        asked: The batch as its author numbers it, where these changes are in another order.
 
     Raises:
         InvalidParameter: Route 53 would refuse the batch, given what is there.
     """
-    after, seen = dict(before), dict[Key, str]()
-    for number, change in enumerate(changes):
+    numbers = _numbers_of(changes if asked is None else asked)
+    state, seen = _Zone(before), dict[Key, str]()
+    for change in changes:
+        number = numbers.get((change.key, change.action), numbers[change.key, ""])
         earlier = seen.get(change.key)
         if earlier is not None and (earlier, change.action) != ("DELETE", "CREATE"):
             raise refusal(number, change, "the batch has changed that record set before; only DELETE, then CREATE does")
         seen[change.key] = change.action
         if change.action == "DELETE":
-            _check_deletion(number, change, after)
-            del after[change.key]
-        elif change.action == "CREATE" and change.key in after:
+            _check_deletion(number, change, state.records)
+            state.remove(change.key)
+        elif change.action == "CREATE" and change.key in state.records:
             raise refusal(number, change, "it exists already", "UPSERT overwrites it.")
         else:
-            _check_traffic_policy(number, change, after.get(change.key))
-            after[change.key] = change.record()
+            _check_traffic_policy(number, change, state.records.get(change.key))
+            _check_neighbours(number, change, state)
+            _check_target(number, change, state, zone)
+            state.put(change.record())
+    return state.records
+
+
+def _numbers_of(changes: Sequence[Change]) -> dict[tuple[Key, str], int]:
+    """Return the number of each change, by its record set with its action, and without one."""
+    numbers: dict[tuple[Key, str], int] = {}
     for number, change in enumerate(changes):
-        if change.key in after:
-            _check_neighbours(number, change, after)
-    return after
+        numbers[change.key, change.action] = numbers[change.key, ""] = number
+    return numbers
+
+
+class _Zone:
+    """The record sets of a zone that are known while a batch is judged."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = dict(records)
+        self._names: dict[str, dict[Key, RecordSet]] = {}
+        for record in records.values():
+            self._names.setdefault(record.name, {})[record.key] = record
+
+    def named(self, name: str) -> Iterable[RecordSet]:
+        """Return the record sets of a name."""
+        return self._names.get(name, {}).values()
+
+    def put(self, record: RecordSet) -> None:
+        """Have a record set stand, in the place of the one of its key."""
+        self.records[record.key] = record
+        self._names.setdefault(record.name, {})[record.key] = record
+
+    def remove(self, key: Key) -> None:
+        """Have a record set stand no longer."""
+        del self.records[key], self._names[key[0]][key]
 
 
 def _check_deletion(number: int, change: Change, present: Records) -> None:
@@ -104,20 +143,31 @@ def _check_traffic_policy(number: int, change: Change, standing: RecordSet | Non
         raise refusal(number, change, "it belongs to a traffic policy instance, which is to be changed instead")
 
 
-def _check_neighbours(number: int, change: Change, after: Records) -> None:
-    """Refuse a CNAME beside others, and routing policies that differ within one name and type."""
-    same_name = [record for record in after.values() if record.name == change.name]
-    if {record.type for record in same_name} > {"CNAME"}:
-        raise refusal(number, change, "a CNAME stands alone at its name", "DELETE the other record set in this batch.")
-    policies = {policy_of(record) for record in same_name if record.type == change.type}
-    if len(policies) > 1:
-        names = ", ".join(sorted(policy or "none (a simple record set)" for policy in policies))
+def _check_neighbours(number: int, change: Change, state: _Zone) -> None:
+    """Refuse what cannot stand beside what stands; a record set that is written as it is claims nothing new."""
+    standing = state.records.get(change.key)
+    if standing is not None and alike(standing, change.record()):
+        return
+    for other in state.named(change.name):
+        if (problem := clash(change, other)) is not None:
+            raise refusal(number, change, problem, f"DELETE {label(other)}, which stands in the way, in this batch.")
+
+
+def _check_target(number: int, change: Change, state: _Zone, zone: HostedZone | None) -> None:
+    """Refuse an alias of the zone's own records that stands for none of them."""
+    target = alias_in(zone, change)
+    if zone is None or target is None:
+        return
+    if not is_within(target[0], zone.name):
         raise refusal(
-            number,
-            change,
-            f"record sets of one name and type have one routing policy; these would have {names}",
-            "DELETE the ones that stand in the way in this batch.",
-        )
+            number, change, "its alias_target lies outside the zone whose hosted_zone_id it gives",
+            "Give the id that belongs to the target: a service's own, or the zone's that holds it.",
+        )  # fmt: skip
+    if not any(other.type == target[1] and other.key != change.key for other in state.named(target[0])):
+        raise refusal(
+            number, change, f"the zone has no {target[1]} record set of its alias_target's name",
+            "CREATE the target first, in this batch or before it.",
+        )  # fmt: skip
 
 
 def is_as(records: Records, wanted: Records, changes: Iterable[Change]) -> bool:
@@ -129,19 +179,19 @@ def is_as(records: Records, wanted: Records, changes: Iterable[Change]) -> bool:
     return True
 
 
-def undo_of(before: Records, after: Records, changes: Sequence[Change]) -> list[Change]:
-    """Return the batch that brings the record sets that were changed back to what they were.
+def undo_of(before: Records, after: Records, changes: Sequence[Change], zone: HostedZone | None = None) -> list[Change]:
+    """Return the batch that brings the record sets that were changed back to what they were, in an order that works.
 
     Raises:
         InvalidParameter: it would be more than Route 53 takes at once.
     """
     keys = list(dict.fromkeys(change.key for change in changes))
     try:
-        return _checked(_undo(before, after, keys, "UPSERT"))
+        return _checked(in_order(after, _undo(before, after, keys, "UPSERT"), zone))
     except InvalidParameter:  # what an UPSERT writes counts twice, what a CREATE writes once
         pass
     try:
-        return _checked(_undo(before, after, keys, "CREATE"))
+        return _checked(in_order(after, _undo(before, after, keys, "CREATE"), zone))
     except InvalidParameter:
         raise InvalidParameter(
             "changes: what they overwrite is more than one batch could put back. Nothing was done.",
@@ -154,12 +204,11 @@ def _undo(before: Records, after: Records, keys: Iterable[Key], put_back: str) -
     for key in keys:
         was, now = before.get(key), after.get(key)
         if was is None and now is not None:
-            gone.append(_change("DELETE", now))
+            gone.append(change_of("DELETE", now))
         elif was is not None and (now is None or not alike(was, now)):
             if now is not None and put_back == "CREATE":
-                gone.append(_change("DELETE", now))
-            back.append(_change(put_back, was))
-    # What goes must go first: a name whose CNAME became an A can have its CNAME back after that only.
+                gone.append(change_of("DELETE", now))
+            back.append(change_of(put_back, was))
     return [*gone, *back]
 
 
@@ -199,10 +248,6 @@ def summary_of(before: Records, after: Records, changes: Iterable[Change], *, fo
 
 def _with(standing: RecordSet, change: Change, name: str) -> RecordSet:
     return standing.model_copy(update={name: getattr(change, name)})
-
-
-def _change(action: str, record: RecordSet) -> Change:
-    return Change.model_validate({"action": action, **record.model_dump(exclude_none=True)})
 
 
 def _identifier(record: RecordSet) -> str:

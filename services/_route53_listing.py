@@ -7,11 +7,12 @@ Source: https://docs.aws.amazon.com/Route53/latest/APIReference/API_ListResource
 from __future__ import annotations
 
 import base64
-import itertools
+import hashlib
+import ipaddress
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from errors import InvalidParameter
@@ -21,6 +22,7 @@ from toolcall.call import Call
 
 LARGEST_PAGE = 300
 _KEPT_FOR_THE_ANSWER_SECONDS = 2.0
+_MARK = 8
 Row = Mapping[str, Any]
 Rows = dict[tuple[str, str, str | None], Row]
 
@@ -33,11 +35,38 @@ class RecordSets(Page):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a listing goes on: a record set's name, type and identifier."""
+    """Where a listing goes on: a record set's name, type and identifier.
+
+    Attributes:
+        given: Marks of those of that name and type that were listed before. The one to go on at may be gone by then,
+            and some servers go by name and type alone, so nothing else tells what is still to be listed.
+    """
 
     name: str
     type: str | None = None
     identifier: str | None = None
+    given: frozenset[str] = frozenset()
+
+    @classmethod
+    def at(cls, row: Row) -> Position:
+        """Return where a record set stands."""
+        return cls(shown_name(row["Name"]), row["Type"], row.get("SetIdentifier"))
+
+    def beyond(self, rows: Iterable[Row], start: Position | None) -> Position:
+        """Return this position, with what has been listed of its name and type: before a page, and on it."""
+        here = [Position.at(row) for row in rows]
+        marks = {_mark(one.identifier) for one in here if one.shares_its_group(self)}
+        if start is not None and start.shares_its_group(self):
+            marks |= start.given
+        return replace(self, given=frozenset(marks))
+
+    def shares_its_group(self, other: Position) -> bool:
+        """Tell whether both are of one name and type."""
+        return (shown_name(self.name), self.type) == (shown_name(other.name), other.type)
+
+    def is_before(self, other: Position | None) -> bool:
+        """Tell whether a record set here was listed before a listing came to go on at another position."""
+        return other is not None and other.shares_its_group(self) and _mark(self.identifier) in other.given
 
     def request(self) -> dict[str, str]:
         """Return it as AWS takes it."""
@@ -60,18 +89,18 @@ class Listing:
         """Return the next `size` record sets; fewer where the call's time is running out, and says so."""
         found: list[RecordSet] = []
         start = self._position(token) if token else Position(self.name, self.type) if self.name else None
-        for position, rows in pages(client, self.zone_id, start):
-            for row in rows:
+        for here, rows, following in pages(client, self.zone_id, start):
+            for number, row in enumerate(rows):
                 record = RecordSet.of(row)
                 if self.name is not None and record.name != self.name:
                     return self._page(found, None)
                 if not self._wants(record):
                     continue
                 if len(found) == size:
-                    return self._page(found, Position(row["Name"], row["Type"], row.get("SetIdentifier")))
+                    return self._page(found, Position.at(row).beyond(rows[:number], here))
                 found.append(record)
-            if position is not None and _is_late():
-                return self._page(found, position)
+            if following is not None and _is_late():
+                return self._page(found, following)
         return self._page(found, None)
 
     def _wants(self, record: RecordSet) -> bool:
@@ -80,7 +109,8 @@ class Listing:
         if self.value is None:
             return True
         values = [*(record.resource_records or []), record.alias_target.dns_name if record.alias_target else ""]
-        return any(self.value.lower() in value.lower() for value in values)
+        # A name's last dot may be left out on either side, and an address has many spellings.
+        return any(self.value.lower() in f"{value.lower()}." or _is_one_address(self.value, value) for value in values)
 
     def _page(self, found: list[RecordSet], following: Position | None) -> RecordSets:
         token = self._token(following) if following is not None else None
@@ -97,62 +127,71 @@ class Listing:
         return [self.zone_id, self.name, self.type, self.value]
 
     def _token(self, position: Position) -> str:
-        content = [*self._narrowing, position.name, position.type, position.identifier]
+        given = "".join(sorted(position.given))
+        content = [*self._narrowing, position.name, position.type, position.identifier, given]
         return base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode().rstrip("=")
 
     def _position(self, token: str) -> Position:
         try:
             content = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-            *narrowing, name, record_type, identifier = content
+            *narrowing, name, record_type, identifier, given = content
         except (ValueError, TypeError):
-            narrowing, name, record_type, identifier = [], None, None, None
+            narrowing, name, record_type, identifier, given = [], None, None, None, ""
         texts = isinstance(name, str) and all(isinstance(part, str | None) for part in (record_type, identifier))
-        if narrowing != self._narrowing or not texts:
+        if narrowing != self._narrowing or not texts or not isinstance(given, str):
             raise InvalidParameter(
                 "next_token: it does not continue this list.", next_step="Repeat the zone and filters it came with."
             )
-        return Position(name, record_type, identifier)
+        marks = (given[first : first + _MARK] for first in range(0, len(given), _MARK))
+        return Position(name, record_type, identifier, frozenset(marks))
 
 
-def pages(client: Any, zone_id: str, start: Position | None = None) -> Iterator[tuple[Position | None, Sequence[Row]]]:
-    """Yield a zone's record sets in AWS's order, in its largest pages, each with where the next one starts.
+def _is_one_address(one: str, other: str) -> bool:
+    try:
+        return ipaddress.ip_address(one) == ipaddress.ip_address(other)
+    except ValueError:
+        return False
+
+
+def _mark(identifier: str | None) -> str:
+    """Return a short mark of an identifier, so that a token holds those of a large group."""
+    return hashlib.sha256((identifier or "").encode()).hexdigest()[:_MARK]
+
+
+def pages(
+    client: Any, zone_id: str, start: Position | None = None
+) -> Iterator[tuple[Position | None, Sequence[Row], Position | None]]:
+    """Yield a zone's record sets in AWS's order, in its largest pages: where each begins, and where the next one does.
 
     Requests are what AWS counts, five a second for a whole account, however much they ask for.
     """
     while True:
         where = start.request() if start is not None else {}
         answer = client.list_resource_record_sets(HostedZoneId=zone_id, MaxItems=str(LARGEST_PAGE), **where)
+        rows = [row for row in answer["ResourceRecordSets"] if not Position.at(row).is_before(start)]
         following = None
         if answer["IsTruncated"]:
             following = Position(
                 answer["NextRecordName"], answer.get("NextRecordType"), answer.get("NextRecordIdentifier")
-            )
-        yield following, _from(start, answer["ResourceRecordSets"])
+            ).beyond(rows, start)
+        yield start, rows, following
         if following is None:
             return
-        if following == start:
+        if start is not None and following.request() == start.request():
             raise KeyError("a page that leads to itself")
         start = following
-
-
-def _from(start: Position | None, rows: Sequence[Row]) -> Sequence[Row]:
-    """Return the rows from a position on, for a server that goes by name and type alone."""
-    if start is None or start.identifier is None:
-        return rows
-    left = list(itertools.dropwhile(lambda row: row.get("SetIdentifier") != start.identifier, rows))
-    return left or rows
 
 
 def rows_at(client: Any, zone_id: str, names: Collection[str], zone_size: int) -> Rows:
     """Return all record sets of some names, by what is the fewest requests: name by name, or the whole zone."""
     if len(names) > -(-zone_size // LARGEST_PAGE):
-        return _by_key(row for _, rows in pages(client, zone_id) for row in rows if shown_name(row["Name"]) in names)
+        return _by_key(row for _, rows, _ in pages(client, zone_id) for row in rows if shown_name(row["Name"]) in names)
     return _by_key(row for name in names for row in rows_of(client, zone_id, name))
 
 
 def rows_of(client: Any, zone_id: str, name: str) -> Iterator[Row]:
     """Yield the record sets of one name."""
-    for _, rows in pages(client, zone_id, Position(name)):
+    for _, rows, _ in pages(client, zone_id, Position(name)):
         for row in rows:
             if shown_name(row["Name"]) != name:
                 return

@@ -156,7 +156,7 @@ class Route53Service(AWSServiceBase):
         zone = detail.hosted_zone
         if zone.linked_service is not None:
             raise InvalidParameter(f"{zone.name} belongs to {zone.linked_service}: delete it there. Nothing was done.")
-        rows = [row for _, page in pages(client, hosted_zone_id) for row in page]
+        rows = [row for _, page, _ in pages(client, hosted_zone_id) for row in page]
         _refuse_records(zone.name, rows)
         kind = "private" if zone.private_zone else "public"
         return Plan(

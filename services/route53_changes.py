@@ -14,10 +14,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from errors import InvalidParameter, VersionConflict, translate
-from services._route53 import Change, ChangeInfo, DomainName, HostedZone, RecordSet, RecordType, ZoneId, bare
+from services._route53 import Change, ChangeInfo, DomainName, HostedZone, RecordSet, RecordType, ZoneId, bare, is_within
 from services._route53_batch import (
-    Key,
-    Records,
     check_against_zone,
     concerned,
     foresee,
@@ -26,7 +24,9 @@ from services._route53_batch import (
     to_aws,
     undo_of,
 )
+from services._route53_groups import Key, Records, alias_in
 from services._route53_listing import Rows, rows_at
+from services._route53_order import in_order
 from services._route53_records import check_changes, check_limits
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, Timestamp, tool
 from toolcall.call import Call
@@ -180,11 +180,16 @@ class Route53ChangesService(AWSServiceBase):
 
 @dataclass(frozen=True)
 class _Work:
-    """A batch on its way: the zone, what stood there as AWS says it, and what will."""
+    """A batch on its way: the zone, what stood there as AWS says it, and what will.
+
+    Attributes:
+        sent: The orders to send it in, each where Route 53 has refused the one before.
+    """
 
     client: Any
     zone: HostedZone
     changes: Sequence[Change]
+    sent: Sequence[Sequence[Change]]
     rows: Rows
     before: Records
     foreseen: Records
@@ -201,10 +206,12 @@ class _Work:
         check_against_zone(zone.name, changes)
         rows = _read(client, zone, changes)
         before = _records(rows)
-        foreseen = foresee(before, changes)
-        undo = undo_of(before, foreseen, changes)
+        ordered, split = (in_order(before, changes, zone, split=apart) for apart in (False, True))
+        foreseen = foresee(before, split, zone, asked=changes)
+        undo = undo_of(before, foreseen, changes, zone)
         check_limits([(change.action, _said(change, before)) for change in changes])
-        return cls(client, zone, changes, rows, before, foreseen, undo)
+        sent = [ordered] if ordered == split else [ordered, split]
+        return cls(client, zone, changes, sent, rows, before, foreseen, undo)
 
     def submit(self, comment: str | None) -> Mapping[str, Any] | None:
         """Have AWS make the change; None where its answer was lost, and the records are seen to be as asked.
@@ -212,23 +219,39 @@ class _Work:
         Raises:
             VersionConflict: somebody else has changed them since they were read. Nothing was done.
         """
-        request: dict[str, Any] = {"Changes": to_aws(self.changes, self.rows)}
+        *others, last = self.sent
+        for changes in others:
+            try:
+                return self._send(changes, comment)
+            except Exception as error:
+                if not _is_refused(error) or Call.current().trace.answer_lost:
+                    self._judge(error)
+                    return None
+        try:
+            return self._send(last, comment)
+        except Exception as error:
+            self._judge(error)
+            return None
+
+    def _judge(self, error: Exception) -> None:
+        """Return where the records are as asked for although AWS's answer was lost; raise what it was otherwise."""
+        if Call.current().trace.answer_lost:
+            if self._is_as(self.foreseen):
+                return
+        elif _is_refused(error) and not self._is_as(self.before):
+            raise VersionConflict(
+                "The records have changed since this call read them. Nothing was done.",
+                next_step="List them anew, then repeat the call.",
+            ) from None
+        raise error
+
+    def _send(self, changes: Sequence[Change], comment: str | None) -> Mapping[str, Any]:
+        request: dict[str, Any] = {"Changes": to_aws(changes, self.rows)}
         if comment:
             request["Comment"] = comment
-        try:
-            answer = self.client.change_resource_record_sets(HostedZoneId=self.zone.id, ChangeBatch=request)
-            info: Mapping[str, Any] = answer["ChangeInfo"]
-            return info
-        except Exception as error:
-            if Call.current().trace.answer_lost:
-                if self._is_as(self.foreseen):
-                    return None
-            elif translate(error).error_code == "InvalidChangeBatch" and not self._is_as(self.before):
-                raise VersionConflict(
-                    "The records have changed since this call read them. Nothing was done.",
-                    next_step="List them anew, then repeat the call.",
-                ) from None
-            raise
+        answer = self.client.change_resource_record_sets(HostedZoneId=self.zone.id, ChangeBatch=request)
+        info: Mapping[str, Any] = answer["ChangeInfo"]
+        return info
 
     def _is_as(self, wanted: Records) -> bool:
         """Tell whether the record sets of the batch are now as wanted; unknown is no."""
@@ -283,7 +306,18 @@ class _Work:
 
 def _read(client: Any, zone: HostedZone, changes: Sequence[Change]) -> Rows:
     names = dict.fromkeys(change.name for change in changes)
+    names |= dict.fromkeys(target[0] for change in changes if (target := _target(zone, change)) is not None)
     return rows_at(client, zone.id, names, zone.resource_record_set_count or 0)
+
+
+def _target(zone: HostedZone, change: Change) -> tuple[str, str] | None:
+    """Return the record set of the zone that an alias is to stand for, which must be looked at too."""
+    target = alias_in(zone, change) if change.action != "DELETE" else None
+    return target if target is not None and is_within(target[0], zone.name) else None
+
+
+def _is_refused(error: Exception) -> bool:
+    return translate(error).error_code == "InvalidChangeBatch"
 
 
 def _records(rows: Rows) -> dict[Key, RecordSet]:

@@ -88,6 +88,9 @@ async def test_records_are_found_by_name_type_and_value(call: Session) -> None:
     assert await found(type="SOA") == [("example.com.", "SOA")]
     assert await found(value="192.0.2.2") == [("*.example.com.", "A")]
     assert await found(value="LB.us-east-1") == [("app.example.com.", "A")]
+    assert await found(value="2001:DB8:0::1") == [("www.example.com.", "AAAA")]
+    assert await found(value="elb.amazonaws.com.") == [("app.example.com.", "A")]
+    assert await found(name=r"\101pp.example.com") == [("app.example.com.", "A")]
     assert await found(name="none.example.com") == []
 
 

@@ -16,7 +16,7 @@ from errors import InvalidParameter
 from services import _route53 as shapes
 from services._route53 import Change, RecordSet
 from services._route53_batch import foresee, is_as, undo_of
-from services._route53_records import alike, check_changes, value_problem
+from services._route53_records import alike, canonical, check_changes, value_problem
 from tests.conftest import Session, boto, session_of
 from tests.services.test_route53 import AT, a_record, listed, make_zone, seed
 
@@ -204,7 +204,8 @@ UNSOUND: list[dict[str, Any]] = [
     {**SOUND, "set_identifier": "a", "geo_location": {"continent_code": "XX"}},
     {**SOUND, "set_identifier": "a", "multi_value_answer": False},
     {"set_identifier": "a", "multi_value_answer": True, "alias_target": ALIAS},
-    {"set_identifier": "a", "failover": "PRIMARY", "alias_target": {**ALIAS, "evaluate_target_health": False}},
+    {**SOUND, "set_identifier": "a", "failover": "PRIMARY"},
+    {"alias_target": {**ALIAS, "hosted_zone_id": "Z2FDTNDATAQYW2", "evaluate_target_health": True}},
     {"alias_target": {**ALIAS, "hosted_zone_id": "my zone"}},
     {"alias_target": {**ALIAS, "dns_name": "a..b"}},
     {**SOUND, "resource_records": ["192.0.2.1", "192.0.2.1"]},
@@ -306,10 +307,40 @@ def test_all_members_of_awss_record_set_are_kept_so_that_it_can_be_put_back() ->
     assert set(shapes.RecordType.__args__) == set(model.shape_for("RRType").enum)  # type: ignore[attr-defined]  # Literal
 
 
+SPELLED: list[tuple[str, str, str]] = [
+    ("AAAA", "2001:db8::1", "2001:DB8:0:0:0:0:0:1"),
+    ("CNAME", "www.example.com", "WWW.example.com."),
+    ("CNAME", r"\167ww.example.com", "www.example.com."),
+    ("MX", "10 mail.example.com", "10  Mail.Example.com."),
+    ("TXT", r'"\101b"', '"Ab"'),
+    ("TLSA", "3 1 1 " + "AB" * 32, "3 1 1 " + "ab" * 32),
+    ("HTTPS", '1 . alpn="h3,h2"', "1 . alpn=h3,h2"),
+    ("CAA", '0 issue "ca.example.net"', "0 issue ca.example.net"),
+]
+UNLIKE = [
+    ("TXT", '"Ab"', '"ab"'),
+    ("HTTPS", "1 . alpn=H3", "1 . alpn=h3"),
+    ("SVCB", '1 . key65000="A"', '1 . key65000="a"'),
+    ("CAA", '0 issue "CA.example.net"', '0 issue "ca.example.net"'),
+    ("NAPTR", '1 1 "U" "" "!a!B!" .', '1 1 "U" "" "!a!b!" .'),
+    ("TXT", '"a" "b"', '"ab"'),
+]
+
+
+def test_values_are_one_where_dns_takes_them_for_one_and_only_there() -> None:
+    for kind, one, other in SPELLED:
+        assert canonical(kind, one) == canonical(kind, other), (kind, one)
+    for kind, one, other in UNLIKE:
+        assert canonical(kind, one) != canonical(kind, other), (kind, one)
+
+
 def test_names_are_one_however_they_are_spelled() -> None:
     for spelling in ("*.Example.com", r"\052.example.com.", r"\052.EXAMPLE.COM"):
         assert shapes.domain_name(spelling) == "*.example.com."
     assert shapes.domain_name(r"a\056b.c") == r"a\056b.c."
+    assert shapes.domain_name(r"\127\167W.example.com") == "www.example.com."
+    assert shapes.domain_name(r"B\334cher.example.com") == r"b\334cher.example.com."
+    assert shapes.domain_name(r"a\052.x.\052.com") == shapes.domain_name("a*.x.*.com") == r"a\052.x.\052.com."
     for wrong in ("", ".", "a..b", "a b", "é", "x" * 64, ".".join(["x" * 50] * 6)):
         with pytest.raises(ValueError, match="domain name"):
             shapes.domain_name(wrong)

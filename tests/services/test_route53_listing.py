@@ -1,0 +1,111 @@
+"""Listings of a zone that changes while it is listed: page by page at AWS, and token by token here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.conftest import Session, session_of
+from tests.services.strict_route53 import ZONE, Key, StrictRoute53, strict_route53
+from tests.services.test_route53 import AT
+from tests.services.test_route53_changes import change, submit
+
+ROWS = ["a/blue", "a/green", "b/blue", "c/blue", "c/green", "c/red", "d/blue", "e/", "f/green"]
+
+
+@pytest.fixture
+def zone(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictRoute53]:
+    strict = StrictRoute53()
+    with strict_route53(strict) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
+        yield strict
+
+
+@pytest.fixture
+async def call(zone: StrictRoute53) -> AsyncIterator[Session]:
+    async with session_of("route53", ("http", "auto")) as session:
+        batch = []
+        for row in ROWS:
+            name, identifier = row.split("/")
+            routed: dict[str, Any] = {"set_identifier": identifier, "weight": 1} if identifier else {}
+            batch.append(change("CREATE", f"{name}.example.com", "A", "192.0.2.1", **routed))
+        assert not (await submit(session, ZONE, *batch)).is_error
+        yield session
+
+
+def in_short(row: Any) -> str:
+    return f"{row['name'][0]}/{row.get('set_identifier', '')}"
+
+
+def short(key: Key) -> str:
+    return f"{key[0][0]}/{key[2]}"
+
+
+async def listed(call: Session, zone: StrictRoute53, **more: Any) -> list[str]:
+    """The whole list, by as many calls as it takes; the first record set that a token goes on at goes meanwhile."""
+    found: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = await call("list_resource_record_sets", hosted_zone_id=ZONE, **more, **token, **AT)
+        assert not page.is_error, page.text
+        found += [in_short(row) for row in page["resource_record_sets"]]
+        if not page["truncated"]:
+            return found
+        if not token:
+            del zone.rows[next(key for key in sorted(zone.rows) if short(key) not in found)]
+        token = {"next_token": page["next_token"]}
+
+
+@pytest.mark.parametrize("by_identifier", [True, False], ids=["position by identifier", "by name and type"])
+async def test_no_record_set_is_lost_or_twice_where_the_next_one_goes_between_two_pages(
+    call: Session, zone: StrictRoute53, by_identifier: bool
+) -> None:
+    zone.by_identifier = by_identifier
+    all_rows = dict(zone.rows)
+
+    def goes(following: Key) -> None:
+        zone.meanwhile = lambda _: None
+        del zone.rows[following]
+
+    for size in range(4, len(ROWS)):  # a server that goes by name and type alone must get past the largest group
+        zone.rows, zone.page_size, zone.meanwhile = dict(all_rows), size, goes
+        found = await call("list_resource_record_sets", hosted_zone_id=ZONE, **AT)
+        assert [in_short(row) for row in found["resource_record_sets"]] == [short(key) for key in sorted(zone.rows)]
+    zone.page_size = 300
+    for size in range(1, len(ROWS)):
+        zone.rows = dict(all_rows)
+        assert await listed(call, zone, max_results=size) == [short(key) for key in sorted(zone.rows)], size
+
+
+async def test_what_stands_is_seen_whole_by_a_change_and_can_be_put_back(call: Session, zone: StrictRoute53) -> None:
+    all_rows = dict(zone.rows)
+    batch = [change("DELETE", "b.example.com", "A", set_identifier="blue")]
+    batch += [change("UPSERT", f"{name}.example.com", "TXT", '"x"') for name in "cdef"]  # many names: the whole zone
+    for size, gone in product((1, 2, 3), ("a/green", "c/red")):
+
+        def goes(following: Key, gone: str = gone) -> None:
+            if short(following) == gone:
+                zone.rows.pop(following)
+
+        zone.rows, zone.page_size, zone.meanwhile = dict(all_rows), size, goes
+        tried = await submit(call, ZONE, *batch, dry_run=True)
+        assert not tried.is_error, tried.text
+        assert [in_short(row) for row in tried["before"]] == ["b/blue"]
+        assert [one["action"] for one in tried["undo"]].count("UPSERT") == 1
+
+
+async def test_a_zone_that_still_holds_records_is_not_planned_away_while_another_goes(
+    call: Session, zone: StrictRoute53
+) -> None:
+    zone.page_size = 1
+
+    def goes(following: Key) -> None:
+        if short(following) == "a/green":
+            zone.rows.pop(following)
+
+    zone.meanwhile = goes
+    held = await call("delete_hosted_zone", hosted_zone_id=ZONE, **AT)
+    assert (held.error_code, "b.example.com. A" in held["message"]) == ("InvalidParameter", True)
