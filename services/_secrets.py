@@ -26,12 +26,13 @@ from pydantic import (
 from access.policy import identity_of
 from errors import InvalidParameter
 from services._json_members import to_json
-from services.base import AWSModel, AWSServiceBase, Tags, Target, Timestamp
+from services.base import AWSModel, AWSServiceBase, Plan, Tags, Target, Timestamp
 from toolcall.call import Call
 
 # Where a secret has a KMS key of its own, AWS uses it in the name of who asks.
 KMS_READ, KMS_WRITE = "kms:Decrypt", ("kms:Decrypt", "kms:GenerateDataKey")
 MAX_VALUE_BYTES = 65_536
+_CHANGES_BY_READING = frozenset({"ResponseMetadata", "LastAccessedDate"})
 PLACEHOLDER = "{{generate}}"
 CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 NAME = r"[A-Za-z0-9/_+=.@-]+"
@@ -237,6 +238,36 @@ def place_of(arn: str) -> tuple[str, str]:
     """Return the region and the account of a secret's ARN."""
     _, _, _, region, account, *_ = arn.split(":")
     return region, account
+
+
+def of_a_strangers_function(
+    service: AWSServiceBase, target: Target, secret: Mapping[str, Any], function_arn: str | None
+) -> Plan | None:
+    """Return the plan of rotating a secret by a function of an account that is not configured here, else None.
+
+    Args:
+        service: Whose standing tells.
+        target: Where the call runs.
+        secret: DescribeSecret's answer.
+        function_arn: A Lambda function's, if the secret is rotated by one.
+    """
+    if function_arn is None or not service.standing.is_stranger(number := account_of(function_arn), target):
+        return None
+    return Plan(
+        target=secret["ARN"],
+        will_be_lost=f"A function of account {number}, which is not configured here, makes the secret's next values.",
+        state=unread(secret),
+    )
+
+
+def unread(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DescribeSecret's answer without what reading the secret changes: the state a confirmation is bound to."""
+    return {name: value for name, value in secret.items() if name not in _CHANGES_BY_READING}
+
+
+def account_of(arn: str) -> str:
+    """Return the account's number in an ARN."""
+    return arn.split(":")[4]
 
 
 def describe(client: Any, secret_id: str) -> Secret:

@@ -20,10 +20,13 @@ from services._secrets import (
     RotationRules,
     Secret,
     SecretId,
+    account_of,
     describe,
     how_to_unblock,
+    of_a_strangers_function,
     reach,
     unfinished,
+    unread,
 )
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Plan, Standing, Target, tool
 from toolcall.call import Call
@@ -31,7 +34,6 @@ from toolcall.call import Call
 MAX_POLICY_BYTES = 20_480
 _POLL_SECONDS = 1.0
 _KEPT_FOR_THE_ANSWER_SECONDS = 2.0
-_NO_STATE = {"ResponseMetadata", "LastAccessedDate"}
 _UNDER_WAY = frozenset({"InProgress", "Pending"})
 
 
@@ -99,6 +101,11 @@ def _overwrites(arguments: Mapping[str, Any], _: Standing) -> bool:
     return arguments["force_overwrite"] is True
 
 
+def _by_a_strangers_function(arguments: Mapping[str, Any], standing: Standing) -> bool:
+    function = arguments["rotation_lambda_arn"]
+    return function is not None and standing.is_stranger(account_of(function), arguments["target"])
+
+
 class SecretsAdminService(AWSServiceBase):
     """What is set up once per secret."""
 
@@ -107,7 +114,8 @@ class SecretsAdminService(AWSServiceBase):
 
     @tool(
         WRITE, "secretsmanager:RotateSecret", "secretsmanager:DescribeSecret", "lambda:InvokeFunction",
-        resource="secret_id", destructive=True, check=_schedules_once,
+        resource="secret_id", destructive=True, check=_schedules_once, destroys_if=_by_a_strangers_function,
+        looks_first=True,
     )  # fmt: skip
     def configure_rotation(
         self,
@@ -120,6 +128,8 @@ class SecretsAdminService(AWSServiceBase):
         rotate_immediately: bool = False,
     ) -> RotationSetting:
         """Set a secret's rotation function and schedule; rotates at once only if asked.
+
+        By a function of an account that is not configured here only with confirmation.
 
         Args:
             duration: The window, such as 3h
@@ -141,6 +151,16 @@ class SecretsAdminService(AWSServiceBase):
             _check_rotates(describe(client, secret_id))
         client.rotate_secret(**request)
         return _rotation(client, secret_id)
+
+    def plan_configure_rotation(
+        self, secret_id: SecretId, target: Target, rotation_lambda_arn: LambdaArn | None
+    ) -> Plan | None:
+        """Say whose function rotates, where it is of an account that is not configured here."""
+        if rotation_lambda_arn is not None and not self.standing.is_stranger(account_of(rotation_lambda_arn), target):
+            return None
+        secret = reach(self, target, secret_id).describe_secret(SecretId=secret_id)
+        function = rotation_lambda_arn or secret.get("RotationLambdaARN")
+        return of_a_strangers_function(self, target, secret, function)
 
     @tool(
         WRITE, "secretsmanager:CancelRotateSecret", "secretsmanager:DescribeSecret",
@@ -195,7 +215,7 @@ class SecretsAdminService(AWSServiceBase):
             except Exception as error:
                 if not is_missing(translate(error)):
                     raise
-        state = {region: {k: v for k, v in found.items() if k not in _NO_STATE} for region, found in there.items()}
+        state = {region: unread(found) for region, found in there.items()}
         lost = "What stands there with all its versions is replaced, and cannot be restored."
         if not there:
             lost = "No secret of that name is there now; should one come, it would be replaced for good."

@@ -33,6 +33,7 @@ from services._secrets import (
     VersionStage,
     describe,
     reach,
+    unread,
 )
 from services.base import (
     READ,
@@ -54,7 +55,6 @@ from services.base import (
 )
 
 _PAGE_SIZE = 100
-_CHANGES_BY_READING = {"ResponseMetadata", "LastAccessedDate"}
 _VALUE_ARGUMENTS = ("secret_value", "secret_binary", "generate", "description", "kms_key_id")
 
 RecoveryWindow = Annotated[int, Field(ge=7, le=30)]
@@ -306,7 +306,7 @@ class SecretsManagerService(AWSServiceBase):
         return Plan(
             target=state["ARN"],
             will_be_lost=f"The secret and its {versions} version(s) are gone at once, and cannot be restored.",
-            state={name: value for name, value in state.items() if name not in _CHANGES_BY_READING},
+            state=unread(state),
         )
 
     @tool(READ, "secretsmanager:ListSecrets")

@@ -26,11 +26,12 @@ from services._secrets import (
     bearer,
     describe,
     how_to_unblock,
+    of_a_strangers_function,
     reach,
     unfinished,
     versions_of,
 )
-from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Target, Timestamp, tool
+from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Plan, Target, Timestamp, tool
 from toolcall.call import Call
 
 _POLL_SECONDS = 1.0
@@ -195,6 +196,7 @@ class SecretsVersionsService(AWSServiceBase):
         "secretsmanager:RotateSecret",
         resource="secret_id",
         destructive=True,
+        looks_first=True,
     )
     def rotate_secret(self, secret_id: SecretId, target: Target, wait: bool = True) -> Rotation:
         """Rotate a secret now, by its rotation function, and wait for the outcome."""
@@ -215,6 +217,11 @@ class SecretsVersionsService(AWSServiceBase):
         finished = seen is not None and bearer(seen, CURRENT) == version
         advice = None if finished else _advice(seen, version)
         return Rotation(name=secret.name, arn=secret.arn, version_id=version, finished=finished, advice=advice)
+
+    def plan_rotate_secret(self, secret_id: SecretId, target: Target) -> Plan | None:
+        """Say whose function rotates, where it is of an account that is not configured here."""
+        secret = reach(self, target, secret_id).describe_secret(SecretId=secret_id)
+        return of_a_strangers_function(self, target, secret, secret.get("RotationLambdaARN"))
 
     def _wait(self, client: Any, secret: Secret, version: str) -> Secret | None:
         """Look at a secret until the version is current or given up, as long as the call's deadline lets us.

@@ -86,9 +86,9 @@ async def admin_day(work: Work) -> None:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     await work("put_secret_policy", secret_id="day", policy=policy, **AT)
     await work("get_secret_policy", secret_id="day", **AT)
-    audit = await work("audit_secrets", compare_values=True, regions=["us-east-1", "eu-west-1"], **AT)
+    audit = await work("audit_secrets", regions=["us-east-1", "eu-west-1"], **AT)
     found = {row["finding"] for row in audit["findings"]}
-    assert {"DuplicateValue", "CrossAccountPolicy", "NoRotation", "DefaultKey"} <= found
+    assert {"CrossAccountPolicy", "NoRotation", "DefaultKey"} <= found
     await work("delete_secret_policy", secret_id="day", **AT)
 
 

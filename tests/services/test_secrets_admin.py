@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,3 +245,30 @@ async def test_a_secret_that_an_aws_service_rotates_is_scheduled_without_a_funct
     with day.rotating():
         setting = await call("configure_rotation", secret_id="rds!db", automatically_after_days=30, **AT)
     assert not setting.is_error, setting.content
+
+
+@pytest.mark.parametrize("theirs", ["arn:aws:lambda:us-east-1:666666666666:function:rotate:live"])
+async def test_rotation_by_a_function_of_an_account_that_is_not_configured_here_is_asked(
+    call: Session, theirs: str, tmp_path: Path
+) -> None:
+    token, callers = "the-token-of-a-writer-0123456789", tmp_path / "callers.toml"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    callers.write_text(f'[callers.writer]\ntoken_sha256 = "{digest}"\nscopes = ["read", "write"]\n')
+    manager().create_secret(Name="turning", SecretString="x")
+    configure = {"secret_id": "turning", "automatically_after_days": 30, **AT}
+    rotate = {"secret_id": "turning", **AT}
+    settings = {"TOOLSETS": "secrets,secrets-admin", "MCP_CALLERS_FILE": str(callers)}
+    async with running(**settings) as server, server.session(token=token) as writer:
+        with day.rotating():
+            refused = await writer("configure_rotation", **configure, rotation_lambda_arn=theirs)
+            assert refused.error_code == "ScopeRequired"
+            for ours in (day.FUNCTION, day.FUNCTION.replace("111111111111", "222222222222")):
+                assert not (await writer("configure_rotation", **configure, rotation_lambda_arn=ours)).is_error
+                assert (await writer("rotate_secret", **rotate))["finished"]
+            done = await call.confirmed("configure_rotation", **configure, rotation_lambda_arn=theirs)
+            assert done["rotation_lambda_arn"] == theirs
+            for tool, arguments in (("configure_rotation", configure), ("rotate_secret", rotate)):
+                assert (await writer(tool, **arguments)).error_code == "ScopeRequired"
+                asked = await call(tool, **arguments)
+                assert "666666666666" in asked["plan"]["will_be_lost"]
+                assert not (await call(tool, **arguments, confirm=asked["confirm"])).is_error
