@@ -90,6 +90,7 @@ class CredentialStore:
         self._clients = _Clients()
         self._credentials: LRUCache[Signer, RenewingCredentials] = LRUCache(MAX_IDENTITIES)
         self._account_ids: dict[Identity, tuple[str, str]] = {}
+        self._caller_arns: dict[Identity, tuple[str, str]] = {}
         self._asking: dict[Identity, threading.Lock] = {}
         self._profiles: tuple[Any, dict[str, Any]] = (None, {})
 
@@ -142,6 +143,32 @@ class CredentialStore:
         return str(
             self.client(Grant(grant.identity, self._settings.region), "sts", caller).get_caller_identity()["Arn"]
         )
+
+    def roles_of(self, grant: Grant, caller: Caller) -> list[str]:
+        """Return the ARNs of the roles by which an identity comes, or of their sessions; none for a user's keys.
+
+        Files tell of a profile's roles, its sources' included; STS, whose answer is remembered, of any other identity.
+        """
+        identity = grant.identity
+        if identity.role_arn is not None:
+            return [identity.role_arn]
+        if told := self._roles_of_profile(identity.profile):
+            return told
+        key = self._held(grant, caller).access_key
+        with uncounted(), self._asking.setdefault(identity, threading.Lock()):
+            if self._caller_arns.get(identity, ("", ""))[0] != key:
+                self._caller_arns[identity] = key, self.caller_arn(grant, caller)
+            arn = self._caller_arns[identity][1]
+        return [arn] if ":assumed-role/" in arn else []
+
+    def _roles_of_profile(self, profile: str | None) -> list[str]:
+        tables, seen, found = self._profile_tables(), set[str](), list[str]()
+        while profile and profile in tables and profile not in seen:
+            seen.add(profile)
+            role_arn = str(tables[profile].get("role_arn"))
+            found += [role_arn] if ROLE_ARN.fullmatch(role_arn) else []
+            profile = tables[profile].get("source_profile")
+        return found
 
     def _signer(self, identity: Identity, caller: Caller, session_policy: str | None) -> Signer:
         if identity.role_arn is not None:

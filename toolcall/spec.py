@@ -21,10 +21,12 @@ class Standing(Protocol):
 
     def account_id(self, target: Target) -> str: ...
     def is_stranger(self, number: str | None, own: Target) -> bool: ...
+    def own_roles(self, target: Target) -> frozenset[str]: ...
 
 
 Decision = Callable[[Mapping[str, Any], Standing], bool]
 """Decides on checked arguments; in a thread, so it may ask who is who."""
+Guard = Callable[[Mapping[str, Any], Standing], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class ToolSpec:
             its token then cannot do it twice at any process. Unsaid, it may be undone and done again, so that another
             process than the one that planned it takes the token in its first minute alone.
         check: Given the checked arguments, raises InvalidParameter where they do not fit each other.
+        guard: Given the checked arguments, raises InvalidParameter for what this server does not do, whoever asks; it
+            comes before the scope is decided. Not asked of a dry run.
         most_bytes: How long the arguments may be, as JSON in UTF-8.
     """
 
@@ -67,6 +71,7 @@ class ToolSpec:
     looks_first: bool = False
     voids_state: bool = False
     check: Callable[[Mapping[str, Any]], None] | None = None
+    guard: Guard | None = None
     most_bytes: int = MOST_BYTES
 
     @property
@@ -76,8 +81,8 @@ class ToolSpec:
 
     @property
     def decides(self) -> bool:
-        """Whether the scope of a call depends on its arguments, and on whose account is whose."""
-        return self.destroys_if is not None or self.reveals_if is not None
+        """Whether what becomes of a call depends on its arguments, and on whose account is whose."""
+        return self.destroys_if is not None or self.reveals_if is not None or self.guard is not None
 
     @property
     def scopes(self) -> frozenset[Scope]:
@@ -126,6 +131,7 @@ def tool(
     looks_first: bool = False,
     voids_state: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
+    guard: Guard | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> Callable[[F], F]:
     """Mark a service's method as a tool of that name; its docstring and signature are what the model is shown."""
@@ -143,6 +149,7 @@ def tool(
         looks_first=looks_first,
         voids_state=voids_state,
         check=check,
+        guard=guard,
         most_bytes=most_bytes,
     )
 

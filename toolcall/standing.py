@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from access.identity import Grant, Target
+from contextlib import suppress
+
+from access.identity import Grant, Identity, Target
 from access.policy import identity_of
 from toolcall.call import Call
 
@@ -33,6 +35,20 @@ class Standing:
             return True
         return number not in self._known() and number != self.account_id(own) and number not in self._asked()
 
+    def own_roles(self, target: Target) -> frozenset[str]:
+        """Return the names of the roles by which this server comes to a target's account.
+
+        They are the call's own, those of all accounts configured with that number, and the one that the server starts
+        from, where it is in that account. IAM tells no two roles of an account apart by case or path.
+        """
+        credentials, caller, number = self._desk.credentials, self._call.caller, self.account_id(target)
+        arns = credentials.roles_of(self._call.grant(target), caller)
+        for identity in (*map(identity_of, self._desk.settings.accounts), Identity()):
+            if credentials.known_account_id(identity) in (None, number):
+                with suppress(Exception):  # one that cannot be reached is no way in now
+                    arns = [*arns, *credentials.roles_of(Grant(identity, self._desk.settings.region), caller)]
+        return frozenset(_role_in(arn) for arn in arns if arn.split(":")[4] == number)
+
     def _known(self) -> set[str | None]:
         known = self._desk.credentials.known_account_id
         return {known(identity_of(account)) for account in self._desk.settings.accounts}
@@ -47,3 +63,9 @@ class Standing:
                 except Exception:  # noqa: S112 - one that cannot be reached vouches for no number
                     continue
         return found
+
+
+def _role_in(arn: str) -> str:
+    """Return the name of a role from its own ARN, whose path comes before it, or from one of its sessions'."""
+    kind, *rest = arn.split(":", 5)[5].split("/")
+    return rest[0] if kind == "assumed-role" else rest[-1]

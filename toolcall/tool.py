@@ -176,7 +176,10 @@ class ServiceTool(Tool):
         call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
         spec, standing = self._spec, Standing(call)
-        if spec.destroys_if is not None and values.get("dry_run") is not True and spec.destroys_if(values, standing):
+        dry = values.get("dry_run") is True
+        if spec.guard is not None and not dry:
+            spec.guard(values, standing)
+        if spec.destroys_if is not None and not dry and spec.destroys_if(values, standing):
             call.scope = DESTROY
         self._desk.policy.require_scope(call.caller, call.scope)
         if spec.reveals_if is not None and spec.reveals_if(values, standing):
