@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from errors import InvalidParameter, is_missing, translate
 from services._policies import Policy, parse_policy
+from services.base import Standing, Target
+from toolcall.call import Call
+from toolcall.standing import Standing as StandingOf
 
 # IAM counts characters without white space: 6144 for managed policies, 10240 for a role's inline ones, 2048 for trust.
 MAX_POLICY, MAX_INLINE, MAX_TRUST = 6_144, 10_240, 2_048
@@ -17,12 +21,12 @@ MAX_POLICY, MAX_INLINE, MAX_TRUST = 6_144, 10_240, 2_048
 
 def _of_at_most(most: int, *, trust: bool = False) -> Any:
     def check(text: str) -> str:
-        parse_policy(text)
-        for number, statement in enumerate(Policy(text).statements, 1):
-            _check_kind(number, set(statement), trust=trust)
         size = len("".join(text.split()))
         if size > most:
             raise ValueError(f"has {size} characters without white space; IAM takes {most}")
+        parse_policy(text)
+        for number, statement in enumerate(Policy(text).statements, 1):
+            _check_kind(number, set(statement), trust=trust)
         return text
 
     return AfterValidator(check)
@@ -50,6 +54,33 @@ InlineDocument = Annotated[str, _of_at_most(MAX_INLINE)]
 TrustDocument = Annotated[str, _of_at_most(MAX_TRUST, trust=True)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 MaxItems = Annotated[int, Field(ge=1, le=1000)]
+
+
+def spare_own_role(arguments: Mapping[str, Any], standing: Standing) -> None:
+    """Refuse to change a role by which this server comes to the account: locked out, it cannot let itself in again."""
+    if arguments["role_name"].lower() in {name.lower() for name in standing.own_roles(arguments["target"])}:
+        raise InvalidParameter(
+            "role_name: this server reaches the account through that role, so it does not change it.",
+            next_step="Change it from outside this server.",
+        )
+
+
+def spare_own_policy(client: Any, policy_arn: str, target: Target) -> None:
+    """Refuse to change a policy that is attached to a role by which this server comes, or bounds it."""
+    for name in StandingOf(Call.current()).own_roles(target):
+        try:
+            boundary = client.get_role(RoleName=name)["Role"].get("PermissionsBoundary", {})
+            pages = client.get_paginator("list_attached_role_policies").paginate(RoleName=name)
+            attached = {row["PolicyArn"] for page in pages for row in page["AttachedPolicies"]}
+        except Exception as error:
+            if is_missing(translate(error)):
+                continue
+            raise
+        if policy_arn in {*attached, boundary.get("PermissionsBoundaryArn")}:
+            raise InvalidParameter(
+                f"policy_arn: the role {name}, through which this server reaches the account, has that policy.",
+                next_step="Pass set_as_default=false, or change it from outside this server.",
+            )
 
 
 def page_of(client: Any, operation: str, size: int, marker: str | None, **more: Any) -> Any:

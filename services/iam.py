@@ -6,14 +6,24 @@ Source: https://docs.aws.amazon.com/IAM/latest/APIReference/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from errors import InvalidParameter, after
-from services._iam import MaxItems, Path, PolicyArn, RoleName, Token, TrustDocument, difference, page_of, rows_of
-from services._policies import Policy, open_to_everyone, trusts_any_login
+from services._iam import (
+    MaxItems,
+    Path,
+    PolicyArn,
+    RoleName,
+    Token,
+    TrustDocument,
+    difference,
+    page_of,
+    rows_of,
+    spare_own_role,
+)
+from services._policy_decisions import lets_strangers_in, refuse_open, who_comes_in
 from services.base import (
     DESTROY,
     READ,
@@ -29,7 +39,6 @@ from services.base import (
     to_aws_tags,
     tool,
 )
-from toolcall.call import Call
 
 
 class RoleRow(AWSModel):
@@ -81,18 +90,9 @@ class GoneRole(AWSModel):
     role_name: str
 
 
-def _trust_is_not_open(arguments: Mapping[str, Any]) -> None:
-    document = Policy(arguments["trust_policy"])
-    if open_to_everyone(document):
-        raise InvalidParameter(
-            "trust_policy: it lets anybody assume the role.",
-            next_step="Name principals, or a fixed aws:PrincipalOrgID or aws:PrincipalAccount as a condition.",
-        )
-    if trusts_any_login(document):
-        raise InvalidParameter(
-            "trust_policy: it takes whoever logs in at a public identity provider.",
-            next_step="Add a condition on the provider's :sub (or :aud) without a leading wildcard.",
-        )
+_refuse_open = refuse_open("trust_policy", opened="lets anybody assume the role")
+_lets_strangers_in = lets_strangers_in("trust_policy")
+_LETS_THEM = "assume the role"
 
 
 class IAMService(AWSServiceBase):
@@ -121,7 +121,10 @@ class IAMService(AWSServiceBase):
         """Return a role in one answer: trust policy, attached and inline policies, boundary, last use."""
         return _role(self.client(target), role_name)
 
-    @tool(WRITE, "iam:CreateRole", "iam:TagRole", resource="role_name", check=_trust_is_not_open)
+    @tool(
+        WRITE, "iam:CreateRole", "iam:TagRole", resource="role_name",
+        check=_refuse_open, destroys_if=_lets_strangers_in,
+    )  # fmt: skip
     def create_role(
         self,
         role_name: RoleName,
@@ -133,7 +136,7 @@ class IAMService(AWSServiceBase):
         permissions_boundary: PolicyArn | None = None,
         tags: NewTags | None = None,
     ) -> WrittenRole:
-        """Create a role. A trust policy open to anybody is refused.
+        """Create a role. A trust policy open to anybody is refused; one that lets unknown accounts in is confirmed.
 
         Args:
             trust_policy: JSON
@@ -147,14 +150,19 @@ class IAMService(AWSServiceBase):
         answer = self.client(target).create_role(RoleName=role_name, AssumeRolePolicyDocument=trust_policy, **request)
         return WrittenRole.model_validate(answer["Role"])
 
+    def plan_create_role(self, role_name: RoleName, trust_policy: TrustDocument, target: Target) -> Plan:
+        """Say which strangers the role lets in."""
+        return Plan(f"role {role_name}", who_comes_in(trust_policy, target, to=_LETS_THEM), {})
+
     @tool(
         WRITE, "iam:UpdateAssumeRolePolicy", "iam:GetRole", resource="role_name",
-        destructive=True, idempotent=True, check=_trust_is_not_open,
+        destructive=True, idempotent=True,
+        check=_refuse_open, guard=spare_own_role, destroys_if=_lets_strangers_in,
     )  # fmt: skip
     def update_assume_role_policy(
         self, role_name: RoleName, trust_policy: TrustDocument, target: Target, dry_run: bool = False
     ) -> ChangedTrust:
-        """Replace a role's trust policy; answers both and their difference. One open to anybody is refused."""
+        """Replace a role's trust policy; answers the difference. One open to anybody is refused; see create_role."""
         client = self.client(target)
         before = client.get_role(RoleName=role_name)["Role"]["AssumeRolePolicyDocument"]
         if not dry_run:
@@ -164,10 +172,16 @@ class IAMService(AWSServiceBase):
             role_name=role_name, before=before, after=after, diff=difference(before, after), dry_run=dry_run or None
         )
 
+    def plan_update_assume_role_policy(self, role_name: RoleName, trust_policy: TrustDocument, target: Target) -> Plan:
+        """Say which strangers the role would let in."""
+        role = self.client(target).get_role(RoleName=role_name)["Role"]
+        state = {"before": role["AssumeRolePolicyDocument"], "id": role["RoleId"]}
+        return Plan(role["Arn"], who_comes_in(trust_policy, target, to=_LETS_THEM), state)
+
     @tool(
         DESTROY, "iam:DeleteRole", "iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies",
         "iam:GetRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:ListInstanceProfilesForRole",
-        resource="role_name", idempotent=True, voids_state=True,
+        resource="role_name", idempotent=True, voids_state=True, guard=spare_own_role,
     )  # fmt: skip
     def delete_role(self, role_name: RoleName, target: Target) -> GoneRole:
         """Delete a role for good, with its inline policies; attached ones are detached."""
@@ -187,13 +201,11 @@ class IAMService(AWSServiceBase):
         return GoneRole(role_name=role_name)
 
     def plan_delete_role(self, role_name: RoleName, target: Target) -> Plan:
-        """Say what would be gone; refuse a role that is AWS's, this server's own, or held by an instance profile."""
+        """Say what would be gone; refuse a role that is AWS's, or held by an instance profile."""
         client = self.client(target)
         role = _role(client, role_name)
         if (role.path or "/").startswith(("/aws-service-role/", "/aws-reserved/")):
             raise InvalidParameter("The role is AWS's own: the service or IAM Identity Center that made it deletes it.")
-        if role.arn == Call.current().grant(target).identity.role_arn:
-            raise InvalidParameter("This server reaches the account through that role. Nothing was done.")
         held = _all(client, "list_instance_profiles_for_role", "InstanceProfiles", role_name)
         if held:
             names = ", ".join(row["InstanceProfileName"] for row in held)

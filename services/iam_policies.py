@@ -24,8 +24,10 @@ from services._iam import (
     difference,
     page_of,
     rows_of,
+    spare_own_policy,
+    spare_own_role,
 )
-from services._policies import Policy, danger_of
+from services._policies import Policy, danger_of, gives_anything
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Page, Plan, Standing, Target, Timestamp, tool
 
 _MOST_VERSIONS = 5
@@ -87,17 +89,13 @@ class InlinePolicy(AWSModel):
     dry_run: bool | None = None
 
 
-def _danger(document: Any) -> str | None:
-    try:
-        return danger_of(Policy(str(document)))
-    # No policy at all: refused for that when it is parsed.
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
+def _danger(document: str) -> str | None:
+    return danger_of(Policy(document))
 
 
 def _is_dangerous(arguments: Mapping[str, Any], _: Standing) -> bool:
-    """Whether a policy gives whoever has it anything: an act to be confirmed like those that cannot be undone."""
-    return _danger(arguments.get("document")) is not None
+    """Whether a policy gives more than its bearer's own work: to be confirmed like what cannot be undone."""
+    return _danger(arguments["document"]) is not None
 
 
 def _is_dangerous_or_deletes(arguments: Mapping[str, Any], standing: Standing) -> bool:
@@ -109,7 +107,7 @@ def _allows_everything(arguments: Mapping[str, Any], _: Standing) -> bool:
 
 
 class IAMPoliciesService(AWSServiceBase):
-    """Policies. One that gives whoever has it anything is confirmed before it is written or attached."""
+    """Policies. One that gives more than its bearer's own work is confirmed before it is written."""
 
     client_name = "iam"
     toolset = "iam"
@@ -153,7 +151,7 @@ class IAMPoliciesService(AWSServiceBase):
         description: Annotated[str, StringConstraints(max_length=1000)] | None = None,
         path: Path | None = None,
     ) -> PolicyRow:
-        """Create a managed policy. One that could do anything needs confirmation.
+        """Create a managed policy. One that gives more power, much of several services or all secrets is confirmed.
 
         Args:
             document: JSON
@@ -169,7 +167,8 @@ class IAMPoliciesService(AWSServiceBase):
 
     @tool(
         WRITE, "iam:CreatePolicyVersion", "iam:ListPolicyVersions", "iam:GetPolicyVersion", "iam:DeletePolicyVersion",
-        resource="policy_arn", destructive=True, destroys_if=_is_dangerous_or_deletes,
+        "iam:GetRole", "iam:ListAttachedRolePolicies", resource="policy_arn", destructive=True,
+        destroys_if=_is_dangerous_or_deletes,
     )  # fmt: skip
     def create_policy_version(
         self,
@@ -180,7 +179,7 @@ class IAMPoliciesService(AWSServiceBase):
         replace_oldest: bool = False,
         dry_run: bool = False,
     ) -> WrittenVersion:
-        """Write a new version of a managed policy; answers its difference. One that could do anything is confirmed.
+        """Write a new version of a managed policy; answers its difference. Confirmed as create_policy is.
 
         Args:
             document: JSON
@@ -198,6 +197,8 @@ class IAMPoliciesService(AWSServiceBase):
         diff = difference(_document(client, policy_arn, default), json.loads(document))
         if dry_run:
             return WrittenVersion(policy_arn=policy_arn, is_default_version=set_as_default, diff=diff, dry_run=True)
+        if set_as_default:
+            spare_own_policy(client, policy_arn, target)
         made = _replace(client, policy_arn, oldest, PolicyDocument=document, SetAsDefault=set_as_default)
         return WrittenVersion(
             policy_arn=policy_arn, version_id=made["VersionId"], is_default_version=made["IsDefaultVersion"],
@@ -205,17 +206,25 @@ class IAMPoliciesService(AWSServiceBase):
         )  # fmt: skip
 
     def plan_create_policy_version(
-        self, policy_arn: PolicyArn, document: ManagedDocument, target: Target, replace_oldest: bool
+        self,
+        policy_arn: PolicyArn,
+        document: ManagedDocument,
+        target: Target,
+        set_as_default: bool,
+        replace_oldest: bool,
     ) -> Plan:
         """Say which version would be gone, and what the new one means for those who have the policy."""
-        versions = _versions(self.client(target), policy_arn)
+        client = self.client(target)
+        if set_as_default:
+            spare_own_policy(client, policy_arn, target)
+        versions = _versions(client, policy_arn)
         oldest = _to_be_replaced(versions) if replace_oldest else None
         lost = [f"Version {oldest} is gone for good."] if oldest else []
         return Plan(policy_arn, " ".join([*lost, _danger(document) or ""]).strip() or _NOTHING, {"versions": versions})
 
     @tool(
         WRITE, "iam:AttachRolePolicy", "iam:GetRole", "iam:GetPolicy", "iam:GetPolicyVersion", resource="role_name",
-        idempotent=True, destroys_if=_allows_everything,
+        idempotent=True, destroys_if=_allows_everything, guard=spare_own_role,
     )  # fmt: skip
     def attach_role_policy(
         self, role_name: RoleName, policy_arn: PolicyArn, target: Target, allow_everything: bool = False
@@ -235,7 +244,9 @@ class IAMPoliciesService(AWSServiceBase):
         state = {"trust": role["AssumeRolePolicyDocument"], "created": role["CreateDate"], "danger": danger}
         return Plan(f"{policy_arn} on {role['Arn']}", danger or _NOTHING, state)
 
-    @tool(WRITE, "iam:DetachRolePolicy", resource="role_name", destructive=True, idempotent=True)
+    @tool(
+        WRITE, "iam:DetachRolePolicy", resource="role_name", destructive=True, idempotent=True, guard=spare_own_role,
+    )  # fmt: skip
     def detach_role_policy(self, role_name: RoleName, policy_arn: PolicyArn, target: Target) -> Attachment:
         """Detach a managed policy from a role."""
         self.client(target).detach_role_policy(RoleName=role_name, PolicyArn=policy_arn)
@@ -243,7 +254,7 @@ class IAMPoliciesService(AWSServiceBase):
 
     @tool(
         WRITE, "iam:PutRolePolicy", "iam:GetRole", "iam:GetRolePolicy", resource="role_name",
-        destructive=True, idempotent=True, destroys_if=_is_dangerous,
+        destructive=True, idempotent=True, destroys_if=_is_dangerous, guard=spare_own_role,
     )  # fmt: skip
     def put_role_policy(
         self,
@@ -253,7 +264,7 @@ class IAMPoliciesService(AWSServiceBase):
         target: Target,
         dry_run: bool = False,
     ) -> InlinePolicy:
-        """Write a role's inline policy, or replace it; answers the difference. One that could do anything is confirmed.
+        """Write a role's inline policy, or replace it; answers the difference. Confirmed as create_policy is.
 
         Args:
             document: JSON
@@ -309,7 +320,7 @@ def _document(client: Any, policy_arn: str, version_id: str) -> Any:
 
 def _danger_of_managed(client: Any, policy_arn: str) -> str | None:
     default = client.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
-    return _danger(json.dumps(_document(client, policy_arn, default)))
+    return gives_anything(Policy(json.dumps(_document(client, policy_arn, default))))
 
 
 def _inline(client: Any, role_name: str, policy_name: str) -> Any:

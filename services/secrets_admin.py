@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from errors import InvalidParameter, is_missing, translate
-from services._policies import Policy, locks_out, open_to_everyone, parse_policy
+from services._policies import Policy, locks_out, parse_policy
+from services._policy_decisions import lets_strangers_in, refuse_open, who_comes_in
 from services._secrets import (
     KmsKeyId,
     ReplicationStatus,
@@ -265,31 +266,41 @@ class SecretsAdminService(AWSServiceBase):
 
     @tool(
         WRITE, "secretsmanager:PutResourcePolicy", "secretsmanager:ValidateResourcePolicy",
-        resource="secret_id", destructive=True, idempotent=True,
+        "secretsmanager:GetResourcePolicy", resource="secret_id", destructive=True, idempotent=True,
+        check=refuse_open("policy", opened="opens the secret to everyone"), destroys_if=lets_strangers_in("policy"),
     )  # fmt: skip
     def put_secret_policy(self, secret_id: SecretId, policy: PolicyText, target: Target) -> SecretPolicy:
-        """Set a secret's resource policy. Refused if it opens the secret to everyone or locks everyone out.
+        """Set a secret's resource policy. Refused if open to everyone or locking out; confirmed for unknown accounts.
 
         Args:
             policy: JSON
         """
-        document = Policy(policy)
-        if open_to_everyone(document):
-            raise InvalidParameter("policy: it opens the secret to everyone: name principals, or add a condition.")
         client = reach(self, target, secret_id)
-        if any(document.denies()) and locks_out(document, "secretsmanager:PutResourcePolicy", self._principal(target)):
-            raise InvalidParameter(
-                "policy: it denies secretsmanager:PutResourcePolicy to the identity that sets it, and locks it out."
-            )
+        self._refuse_lock_out(policy, target)
         _validate(client, secret_id, policy)
         answer = client.put_resource_policy(SecretId=secret_id, ResourcePolicy=policy, BlockPublicPolicy=True)
         return SecretPolicy(name=answer["Name"], arn=answer["ARN"], policy=json.loads(policy))
+
+    def plan_put_secret_policy(self, secret_id: SecretId, policy: PolicyText, target: Target) -> Plan:
+        """Say which strangers the policy lets in."""
+        client = reach(self, target, secret_id)
+        self._refuse_lock_out(policy, target)
+        now = client.get_resource_policy(SecretId=secret_id)
+        lost = who_comes_in(policy, target, to="use the secret")
+        return Plan(now["ARN"], lost, {"before": now.get("ResourcePolicy")})
 
     @tool(WRITE, "secretsmanager:DeleteResourcePolicy", resource="secret_id", destructive=True, idempotent=True)
     def delete_secret_policy(self, secret_id: SecretId, target: Target) -> SecretPolicy:
         """Remove a secret's resource policy; access by IAM policies remains."""
         answer = reach(self, target, secret_id).delete_resource_policy(SecretId=secret_id)
         return SecretPolicy(name=answer["Name"], arn=answer["ARN"])
+
+    def _refuse_lock_out(self, policy: str, target: Target) -> None:
+        document = Policy(policy)
+        if any(document.denies()) and locks_out(document, "secretsmanager:PutResourcePolicy", self._principal(target)):
+            raise InvalidParameter(
+                "policy: it denies secretsmanager:PutResourcePolicy to the identity that sets it, and locks it out."
+            )
 
     def _principal(self, target: Target) -> str:
         """Return the ARN of who this call runs as: the role, where it is one."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import secrets
 import threading
 import time
@@ -21,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from errors import DeadlineExceeded, translate
-from services._policies import Policy, open_to_everyone
+from services._policies import Policy, accounts_in, open_to_everyone, trusts_any_login
 from services._secret_values import read
 from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, versions_of
 from services.base import READ, AWSModel, AWSServiceBase, Standing, Target, tool
@@ -325,20 +324,14 @@ def _policy(client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
     if not text:
         return
     policy = Policy(text)
-    if open_to_everyone(policy):
+    if open_to_everyone(policy) or trusts_any_login(policy):
         yield ("high", "PublicPolicy", "its resource policy lets anybody in")
         return
     if open_to_everyone(policy, conditions=True):
         yield ("medium", "ConditionalPolicy", "its resource policy lets in anybody who meets a condition")
     owner = row["ARN"].split(":")[4]
-    if foreign := sorted(number for number in _accounts(policy) if number != owner):
+    if foreign := sorted(number for number in accounts_in(policy) if number != owner):
         yield ("medium", "CrossAccountPolicy", f"readable from {', '.join(foreign)}")
-
-
-def _accounts(policy: Policy) -> set[str]:
-    """Return the account numbers in the principals of what a policy allows."""
-    text = json.dumps([statement.get("Principal") for statement in policy.allows()])
-    return {part for part in text.replace('"', ":").split(":") if len(part) == 12 and part.isdigit()}
 
 
 def _partition(region: str) -> str:

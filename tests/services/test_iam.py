@@ -79,7 +79,6 @@ NARROW_TRUSTS = [
     trust({"AWS": "*"}, StringEquals={"aws:PrincipalOrgID": "o-1234567890"}),
     trust({"AWS": "*"}, ArnLike={"aws:PrincipalArn": "arn:aws:iam::111111111111:role/*"}),
     trust(GITHUB, StringLike={"token.actions.githubusercontent.com:sub": "repo:acme/shop:*"}),
-    trust(COGNITO, StringEquals={"cognito-identity.amazonaws.com:aud": "us-east-1:pool"}),
     trust({"Federated": "arn:aws:iam::111111111111:saml-provider/corp"}),
 ]
 
