@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +17,7 @@ import services
 from access import callers
 from access.audit import AuditTrail
 from access.authentication import Authentication, authentication_of
+from access.cautions import cautions
 from access.confirmation import Confirmations
 from access.credentials import CredentialStore
 from access.limits import RateLimit
@@ -35,6 +37,7 @@ from toolcall.gate import Gate
 if TYPE_CHECKING:
     from runtime.metrics import Metrics
 
+log = logging.getLogger("aws_ops.server")
 VERSION = "0.1.0"
 FEWEST_REQUESTS_PER_MINUTE = 60
 REFUSAL_LINES_PER_MINUTE, UNAUTHENTICATED_LINES_PER_MINUTE = 100, 20
@@ -94,9 +97,15 @@ def build(
         list(settings.allowed_origins),
         settings.sse_max_streams,
         unauthenticated.write_unauthenticated,
-        lambda: logs.configure(settings.log_level, settings.log_format, "stderr"),
+        lambda: _prepare_logs(settings),
     )
     return App(mcp, desk, metrics, unauthenticated)
+
+
+def _prepare_logs(settings: Settings) -> None:
+    logs.configure(settings.log_level, settings.log_format, "stderr")
+    for caution in cautions(settings):
+        log.warning(caution)
 
 
 def launched(settings: Settings) -> App:

@@ -37,7 +37,10 @@ _WORDS = {
 def in_plain_words(problem: ErrorDetails) -> str:
     """Return what one of pydantic's problems says; the words of our own validators are plain already."""
     words = _WORDS.get(problem["type"])
-    return words.format(**problem.get("ctx", {})) if words else problem["msg"].removeprefix("Value error, ")
+    if words:
+        return words.format(**problem.get("ctx", {}))
+    ours = problem["type"] in ("value_error", "assertion_error")
+    return problem["msg"].partition(", ")[2] if ours else "cannot be understood"
 
 
 def first_problem(error: ValidationError, where: str = "", renamed: Mapping[str, str] | None = None) -> str:

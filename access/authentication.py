@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from access.callers import Caller, CallerVerifier
+from access.callers import DEFAULT_CALLER, Caller, CallerVerifier
 from access.callers_file import VARIABLE, read_callers
 from access.oidc import OIDCVerifier
 from config import Settings
 from errors import ConfigurationError
 
-DEFAULT_CALLER = "default"
 log = logging.getLogger("aws_ops.callers")
 
 

@@ -16,6 +16,8 @@ from typing import Protocol
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from fastmcp.server.dependencies import get_access_token, get_http_request
 
+from access.likeness import reads_as
+
 
 class Scope(StrEnum):
     """What a tool does, and so what its caller must be trusted with."""
@@ -64,6 +66,9 @@ def local_user() -> Caller:
 # Who cannot be told: may do nothing.
 NOBODY = Caller("anonymous", frozenset())
 ANYBODY = Caller("anonymous")
+# Names that are ours: MCP_AUTH_TOKEN's caller, who has no token, the doctor.
+DEFAULT_CALLER = "default"
+RESERVED = (DEFAULT_CALLER, NOBODY.name, "check")
 
 
 class VerifiedToken(AccessToken):
@@ -93,6 +98,7 @@ class CallerVerifier(TokenVerifier):
         """Take these static callers instead of the present ones."""
         self._callers = tuple(callers)
         self._by_name = {caller.name: caller for _, caller in self._callers}
+        self._taken = {reads_as(name) for name in (*self._by_name, *RESERVED)}
 
     def caller_of(self, token: AccessToken) -> Caller:
         """Return whose verified token this is; nobody's, with no scope, if the caller is gone since."""
@@ -114,8 +120,9 @@ class CallerVerifier(TokenVerifier):
 
     async def _verify_oidc(self, token: str) -> AccessToken | None:
         verified = await self._oidc.verify(token) if self._oidc is not None else None
-        # A subject with a static caller's name would pass for that caller in sessions, limits and the audit trail.
-        if verified is None or verified.client_id in self._by_name:
+        # Under a static caller's name a subject would pass for that caller in sessions, limits and the audit trail;
+        # under one that reads alike, to whoever reads the trail.
+        if verified is None or reads_as(verified.client_id) in self._taken:
             return None
         return VerifiedToken.model_validate(verified.model_dump())
 

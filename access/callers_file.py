@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from access.callers import Caller, Scope
 from errors import ConfigurationError
 from named_accounts import account_key, read_toml
+from plain_words import first_problem
 
 VARIABLE = "MCP_CALLERS_FILE"
 # Digests of tokens that everybody would try first.
@@ -61,9 +62,7 @@ def read_callers(path: Path, accounts: Collection[str], taken: Collection[str] =
         try:
             entry = _Entry.model_validate(table)
         except ValidationError as error:
-            problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            field = problem["loc"][0] if problem["loc"] else "table"
-            raise ConfigurationError(f"{where} {field}: {problem['msg'].removeprefix('Value error, ')}") from None
+            raise ConfigurationError(first_problem(error, where)) from None
         if name.casefold() in names:
             raise ConfigurationError(f"{where}: that name is taken")
         if entry.token_sha256 in digests:

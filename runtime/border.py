@@ -25,12 +25,16 @@ class Border:
     Args:
         app: The guarded app.
         hosts: The names under which it is reached.
+        anonymous: Whether the app asks for no tokens, so that a page of any site must not reach it. Some requests of
+            pages bear no Origin.
         refused: Told the source's address, the path and the status of a refusal; answers whether the source has had
             too many. A right token is never slowed: many callers may share an address.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Hosts, refused: Callable[[str, str, int], bool]) -> None:
-        self._app, self._hosts, self._refused, self._slowed = app, hosts, refused, 0
+    def __init__(
+        self, app: ASGIApp, hosts: Hosts, refused: Callable[[str, str, int], bool], *, anonymous: bool = False
+    ) -> None:
+        self._app, self._hosts, self._refused, self._anonymous, self._slowed = app, hosts, refused, anonymous, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,6 +57,8 @@ class Border:
         origins = _values(scope, b"origin")
         if len(origins) > 1 or any(len(origin) > _LONGEST_ORIGIN for origin in origins):
             return PlainTextResponse("Forbidden Origin", 403)
+        if self._anonymous and any(_is_of_a_page_elsewhere(value) for value in _values(scope, b"sec-fetch-site")):
+            return PlainTextResponse("Forbidden Site", 403)
         if len(_values(scope, b"authorization")) > 1:
             return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
         return None
@@ -68,6 +74,10 @@ class Border:
             await anyio.sleep(_SLOW_SECONDS)
         finally:
             self._slowed -= 1
+
+
+def _is_of_a_page_elsewhere(sec_fetch_site: bytes) -> bool:
+    return sec_fetch_site.strip().lower() not in (b"same-origin", b"none")
 
 
 def _values(scope: Scope, header: bytes) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from fastmcp import FastMCP
 from fastmcp.server.context import reset_transport, set_transport
 from starlette.applications import Starlette
-from starlette.authentication import UnauthenticatedUser
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtime.border import Border
 from runtime.hosts import Hosts
-from runtime.malformed import Unquoted
+from runtime.malformed import InOurWords, JSONBodies
 from runtime.replica import NamedSessions
+from runtime.shares import Sessions, Streams
 
 # With and without a port, which fastmcp compares as text.
 LOOPBACK_ORIGINS = [
@@ -42,30 +43,6 @@ class _AsSSE:
             reset_transport(token)
 
 
-class Streams:
-    """Caps the open SSE streams. uvicorn's own limit would refuse the probes as well.
-
-    A request without a right token takes no place: it is about to be refused, and may be slowed first.
-    """
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most, self._open = app, most, 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if isinstance(scope.get("user"), UnauthenticatedUser):
-            await self._app(scope, receive, send)
-            return
-        if self._open >= self._most:
-            busy = PlainTextResponse("Too many open streams", 503, {"Retry-After": "10"})
-            await busy(scope, receive, send)
-            return
-        self._open += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._open -= 1
-
-
 def build_app(
     mcp: FastMCP,
     *,
@@ -82,7 +59,7 @@ def build_app(
         mcp: The app; its auth guards every MCP route.
         allowed_hosts: Host names, `*` globs allowed, beside loopback and the bind address.
         allowed_origins: Browser origins, beside loopback's, whatever name the server itself is called by.
-        sse_max_streams: Open /sse streams; one more is answered 503.
+        sse_max_streams: Open /sse streams; one more is answered 503, to a caller who holds one.
         ready: Returns the readiness checks by name.
         refused: Told of each refused request: address, path, status; see Border.
         replica_name: Stands in session ids, where there are several replicas; see NamedSessions.
@@ -97,14 +74,19 @@ def build_app(
         host_origin_protection=True,
         allowed_hosts=["*"],  # decided at the border already, which looks at ports too
         allowed_origins=[*LOOPBACK_ORIGINS, *allowed_origins],
+        middleware=inside_authentication(),
     )
     inner.router.redirect_slashes = False  # it would send a token that came over TLS to plain http://
     inner.router.routes[:0] = _sse_routes(legacy, sse_max_streams)
-    quiet = Unquoted(inner)
-    named = NamedSessions(quiet, replica_name) if replica_name else quiet
-    return Starlette(
-        routes=[*_probes(ready), Mount("/", app=Border(named, Hosts(allowed_hosts), refused))], lifespan=inner.lifespan
-    )
+    worded = InOurWords(inner)
+    named = NamedSessions(worded, replica_name) if replica_name else worded
+    border = Border(named, Hosts(allowed_hosts), refused, anonymous=mcp.auth is None)
+    return Starlette(routes=[*_probes(ready), Mount("/", app=border)], lifespan=inner.lifespan)
+
+
+def inside_authentication() -> list[Middleware]:
+    """Return what a request with a right token passes, whichever route it takes."""
+    return [Middleware(JSONBodies), Middleware(Sessions)]
 
 
 def _sse_routes(legacy: Starlette, most: int) -> list[BaseRoute]:

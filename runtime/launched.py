@@ -15,9 +15,10 @@ from starlette.routing import Route
 from runtime.border import Border
 from runtime.connections import Crowd
 from runtime.hosts import Hosts
-from runtime.http import LOOPBACK_ORIGINS, Streams
-from runtime.malformed import Unquoted
+from runtime.http import LOOPBACK_ORIGINS, inside_authentication
+from runtime.malformed import InOurWords
 from runtime.serve import make_room_or_tell, protocol_options
+from runtime.shares import Streams
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ class LaunchedMCP(FastMCP[Any]):
         hosts = [*surface.allowed_hosts, *(named.get("allowed_hosts") or [])]
         named["allowed_origins"] = [*LOOPBACK_ORIGINS, *surface.allowed_origins, *(named.get("allowed_origins") or [])]
         named |= {"allowed_hosts": ["*"], "host_origin_protection": True}  # Border decides on hosts
+        named["middleware"] = [*(named.get("middleware") or []), *inside_authentication()]
         app = super().http_app(*arguments, **named)
         app.router.redirect_slashes = False
         if app.state.transport_type == "sse":
             stream = next(route for route in app.routes if isinstance(route, Route) and route.path == app.state.path)
             stream.app = Streams(stream.app, surface.sse_max_streams)
-        app.add_middleware(Unquoted)
-        app.add_middleware(Border, hosts=Hosts(hosts), refused=surface.refused)
+        app.add_middleware(InOurWords)
+        app.add_middleware(Border, hosts=Hosts(hosts), refused=surface.refused, anonymous=self.auth is None)
         return app
 
     async def run_http_async(self, *arguments: Any, **named: Any) -> None:

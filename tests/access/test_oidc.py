@@ -179,6 +179,51 @@ async def test_a_new_token_of_the_same_subject_goes_on_with_the_session_and_anot
             assert (await http.post("/mcp", json=ask, headers=bearer(other) | session)).status_code == 404
 
 
+# Of the static caller stan, or of a name that is ours.
+ALIKE = [
+    "STAN",
+    "Stan",
+    "ｓｔａｎ",
+    " stan ",
+    "\u3000stan",
+    "\u0455tan",
+    "s\u03c4an",
+    "st\u0430n",
+    "sta\u0578",
+    "\u0405\u0422\u0410\u039d",
+    "𝐬𝐭𝐚𝐧",
+    "ⓢtan",
+    "s\u034ftan",
+    "stan\ufe0f",
+    "st\u3164an",
+    "ſtan",
+    "Default",
+    "d\u0435fault",
+    "Anonymous",
+    "anonym\u03bfus",
+    "anonуmous",
+    "CHECK",
+    "\u0441heck",
+    "\u03f9heck",
+    "che\u217dk",
+]
+OTHERS = [
+    "Сергей",
+    "Ольга",
+    "Νίκος",
+    "Στέφαν",
+    "दीपक",
+    "田中",
+    "Չարենց",
+    "stanley",
+    "sta",
+    "stän",
+    "café",
+    "checker",
+    "Стан Петров",
+]
+
+
 def wrong_tokens(issuer: Issuer) -> dict[str, str]:
     now = int(time.time())
     public, published = issuer.rsa.as_pem(private=False), json.dumps(issuer.rsa.as_dict(private=False)).encode()
@@ -229,6 +274,7 @@ def wrong_tokens(issuer: Issuer) -> dict[str, str]:
         "sub without end": issuer.token(sub="x" * 257),
         "sub of a static caller": issuer.token(sub="stan"),
         "sub of MCP_AUTH_TOKEN's caller": issuer.token(sub="default"),
+        **{f"sub that reads as {name}": issuer.token(sub=name) for name in ALIKE},
         "other claims": f"{head}.{others}.{signature}",
         "no signature": f"{head}.{claims}.",
         "signature cut": good[:-4],
@@ -303,3 +349,17 @@ def test_one_or_two_of_the_three_variables_stop_the_start_even_beside_a_token(
     some = {name: value for name, value in issuer.variables().items() if name in given}
     (line,) = start(MCP_AUTH_TOKEN=TOKEN, **some)
     assert all(name in line for name in MINE)
+
+
+async def test_a_whole_name_of_another_script_is_a_name(server: Server, issuer: Issuer) -> None:
+    async with server.http() as http:
+        for name in OTHERS:
+            answer = await http.post(
+                "/mcp",
+                headers={
+                    "authorization": f"Bearer {issuer.token(sub=name)}",
+                    "accept": "application/json, text/event-stream",
+                },
+                json=INITIALIZE,
+            )
+            assert answer.status_code == 200, name

@@ -203,3 +203,47 @@ def test_a_malformed_body_is_not_echoed(running: Process, body: bytes, version: 
     assert b"pydantic" not in text
     assert json.loads(text)["error"]["code"] < 0
     assert "canary" not in running.printed
+
+
+TYPES = [
+    ("APPLICATION/JSON", True), ("application/json; charset=utf-8", True), ("Application/Json;Charset=UTF-8", True),
+    ("text/plain", False), ("application/x-www-form-urlencoded", False), ("multipart/form-data", False), ("", False),
+    ("application/jsonp", False), ("application/json-patch+json", False), ("text/plain; application/json", False),
+    ("text/plain, application/json", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("media_type", "taken"), TYPES)
+def test_a_body_is_json_whatever_the_case_of_its_type_or_415(running: Process, media_type: str, taken: bool) -> None:
+    stream = send(running, "GET", "/sse", [AUTHORIZED])
+    assert stream.status == 200
+    stream.readline()
+    messages = stream.readline().decode().removeprefix("data: ").strip()
+    accept = ("Accept", "application/json, text/event-stream")
+    try:
+        for path, good in (("/mcp", 200), (messages, 202)):
+            for types in (
+                [("Content-Type", media_type)],
+                [("Content-Type", media_type), ("Content-Type", "text/plain")],
+            ):
+                expected = good if taken and len(types) == 1 else 415
+                assert send(running, "POST", path, [AUTHORIZED, accept, *types], INITIALIZE).status == expected, path
+            assert send(running, "POST", path, [accept, ("Content-Type", media_type)], INITIALIZE).status == 401
+        modern = [("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/list")]
+        answer = send(running, "POST", "/mcp", [AUTHORIZED, accept, ("Content-Type", media_type), *modern], INITIALIZE)
+        assert (answer.status == 415) is not taken
+    finally:
+        stream.close()
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/sse", "/messages/?session_id=1"])
+def test_a_401_says_that_the_token_is_not_known_here_and_sends_nobody_elsewhere(running: Process, path: str) -> None:
+    for headers in ([], [("Authorization", "Bearer nobodys-token-0123456789")], [AUTHORIZED, AUTHORIZED]):
+        answer = send(running, "GET", path, headers)
+        said = f"{answer.read().decode()} {answer.headers['WWW-Authenticate']}"
+        assert answer.status == 401
+        assert "Bearer" in said
+        assert not any(
+            word in said.lower() for word in ("regist", "new token", "oauth", "clear", "reconnect", "obtain")
+        )
+        assert ("not known here" in said) == (len(headers) == 1)
