@@ -1,4 +1,4 @@
-"""What the files of EC2 share: argument types, pages of rows, security groups' rules, tags and dry runs."""
+"""What the files of EC2 share: argument types, pages of rows, names and dry runs."""
 
 from __future__ import annotations
 
@@ -58,30 +58,3 @@ class Rows(Page):
         field = next(name for name in cls.model_fields if name not in Page.model_fields and name != "count")
         content: dict[str, Any] = {field: list(rows), "count": len(rows)}
         return cls(**content, truncated=following is not None, next_token=following)
-
-
-class Rule(AWSModel):
-    """One rule of a security group: from whom, over what, to which ports. All ports where none are named."""
-
-    ip_protocol: str
-    from_port: int | None = None
-    to_port: int | None = None
-    sources: list[str]
-    descriptions: dict[str, str] = Field(default={}, description="Of those sources that have one")
-
-
-def rules(permissions: Sequence[Mapping[str, Any]]) -> list[Rule]:
-    """Return AWS's permissions as rules."""
-    return [_rule(row) for row in permissions]
-
-
-# Where a permission keeps its sources of each kind, and under which name.
-_SOURCES = {
-    "IpRanges": "CidrIp", "Ipv6Ranges": "CidrIpv6", "UserIdGroupPairs": "GroupId", "PrefixListIds": "PrefixListId",
-}  # fmt: skip
-
-
-def _rule(row: Mapping[str, Any]) -> Rule:
-    found = [(item[name], item) for kind, name in _SOURCES.items() for item in row.get(kind, []) if name in item]
-    described = {source: item["Description"] for source, item in found if item.get("Description")}
-    return Rule.model_validate({**row, "Sources": [source for source, _ in found], "Descriptions": described})

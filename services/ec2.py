@@ -5,7 +5,6 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -30,10 +29,11 @@ from services.base import (
     tool,
 )
 
-InstanceId = Annotated[str, StringConstraints(pattern=r"^i-([0-9a-f]{8}|[0-9a-f]{17})$")]
+# Ids of things that stand are AWS's to judge: most end in hex digits, a spot request's does not.
+InstanceId = Annotated[str, StringConstraints(pattern=r"^i-[0-9a-f]{8,32}$")]
 InstanceIds = Annotated[list[InstanceId], Field(min_length=1, max_length=50)]
 ResourceIds = Annotated[
-    list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,12}(-[a-z0-9]{1,12}){0,3}-[0-9a-f]{8,17}$")]],
+    list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)+$", max_length=255)]],
     Field(min_length=1, max_length=100),
 ]
 
@@ -178,7 +178,7 @@ class EC2Service(AWSServiceBase):
             latest: As of now, on Nitro instances
         """
         answer = self.client(target).get_console_output(InstanceId=instance_id, **({"Latest": True} if latest else {}))
-        text = _decoded(answer.get("Output") or "")
+        text = answer.get("Output") or ""  # botocore has decoded it
         return ConsoleOutput(
             instance_id=answer["InstanceId"], output=text[-max_characters:], truncated=len(text) > max_characters,
             timestamp=answer.get("Timestamp"),
@@ -283,10 +283,3 @@ def _goes_too(mapping: Mapping[str, Any]) -> bool:
 
 def _state(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: row.get(key) for key in ("State", "LaunchTime", "Tags", "BlockDeviceMappings", "ImageId")}
-
-
-def _decoded(text: str) -> str:
-    try:
-        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
-    except ValueError:  # botocore has decoded it already
-        return text

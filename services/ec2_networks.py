@@ -6,12 +6,15 @@ Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from services._ec2 import Filters, MaxResults, Rows, Rule, Token, name_of, page_of, rules
+from services._ec2 import Filters, MaxResults, Rows, Token, name_of, page_of
+from services._ec2_rules import Rule, network_of, rules
 from services.base import READ, AWSModel, AWSServiceBase, Tags, Target, tool
 from toolcall.call import Call
 from toolcall.fanout import TargetFailure, gather
@@ -19,12 +22,18 @@ from toolcall.fanout import TargetFailure, gather
 
 def _is_an_address(value: str) -> str:
     try:
-        return str(ipaddress.ip_address(value))
+        address = ipaddress.ip_address(value)
     except ValueError:
         raise ValueError("is not an IP address") from None
+    return str(getattr(address, "ipv4_mapped", None) or address)  # IPv4 that is written as IPv6
 
 
 Address = Annotated[str, AfterValidator(_is_an_address)]
+_LARGEST_PAGE = 1_000
+_KEPT_FOR_THE_ANSWER_SECONDS = 3.0
+_ELSEWHERE = (
+    "Other regions than those asked, and what AWS runs outside of VPCs: CloudFront, Global Accelerator, Lightsail."
+)
 
 
 class SecurityGroup(AWSModel):
@@ -39,7 +48,8 @@ class SecurityGroup(AWSModel):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> SecurityGroup:
         """Return a group with its rules."""
-        ingress, egress = rules(row["IpPermissions"]), rules(row.get("IpPermissionsEgress", []))
+        owner = row.get("OwnerId")
+        ingress, egress = rules(row["IpPermissions"], owner), rules(row.get("IpPermissionsEgress", []), owner)
         return cls.model_validate({**row, "Ingress": ingress, "Egress": egress})
 
 
@@ -86,7 +96,11 @@ class Subnets(Rows):
 
 
 class FoundAddress(AWSModel):
-    """Who holds an address; an Elastic IP address that is attached to nothing has no interface."""
+    """Who holds an address; an Elastic IP address that is attached to nothing has no interface.
+
+    `private_ip_address` and `public_ip` are the interface's own, or those of its secondary address that was sought;
+    `delegated_prefix` is the prefix of the interface that the address lies in, such as a container's.
+    """
 
     account: str | None = None
     owner_id: str | None = None
@@ -100,28 +114,34 @@ class FoundAddress(AWSModel):
     subnet_id: str | None = None
     private_ip_address: str | None = None
     public_ip: str | None = None
+    delegated_prefix: str | None = None
     status: str | None = None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any], target: Target, region: str) -> FoundAddress:
+    def of(cls, row: Mapping[str, Any], address: str, target: Target, region: str) -> FoundAddress:
         """Return an interface as the holder of an address."""
+        pairs = [(one.get("PrivateIpAddress"), _public_ip(one)) for one in (row, *row.get("PrivateIpAddresses", []))]
+        inside, outside = next((pair for pair in pairs if address in pair), pairs[0])
         return cls.model_validate(
             {
                 **row,
                 "Account": target.account,
                 "Region": region,
                 "InstanceId": row.get("Attachment", {}).get("InstanceId"),
-                "PublicIp": row.get("Association", {}).get("PublicIp"),
+                "PrivateIpAddress": inside,
+                "PublicIp": outside,
+                "DelegatedPrefix": _prefix_with(row, address),
             }
         )
 
 
 class FoundAddresses(AWSModel):
-    """The holders found; `failures` names the accounts that could not be asked."""
+    """The holders found; `failures` names the accounts that could not be asked, `not_searched` what was left out."""
 
     address: str
     found: list[FoundAddress]
     asked: int
+    not_searched: list[str] = []
     failures: list[TargetFailure] = []
 
 
@@ -179,9 +199,13 @@ class EC2NetworksService(AWSServiceBase):
         Asks every configured account, or the one named; in the regions given, else the account's own.
         """
         targets = self._asked(target, regions)
-        gathered = gather(targets, lambda one: _holders(self.client(one), one, self._region(one), address))
-        found = [holder for _, holders in gathered.answers for holder in holders]
-        return FoundAddresses(address=address, found=found, asked=len(targets), failures=gathered.failures)
+        gathered = gather(targets, lambda one: _search(self.client(one), one, self._region(one), address))
+        found = [holder for _, search in gathered.answers for holder in search.found]
+        left_out = [] if found else [_ELSEWHERE]
+        left_out += [text for _, search in gathered.answers for text in search.left_out]
+        return FoundAddresses(
+            address=address, found=found, asked=len(targets), not_searched=left_out, failures=gathered.failures
+        )  # fmt: skip
 
     def _asked(self, target: Target, regions: list[str] | None) -> list[Target]:
         """Return the targets that a search over accounts is meant to ask."""
@@ -199,18 +223,61 @@ class EC2NetworksService(AWSServiceBase):
         return Call.current().grant(target).region
 
 
-def _holders(client: Any, target: Target, region: str, address: str) -> list[FoundAddress]:
+@dataclass(frozen=True)
+class _Search:
+    """What one region of an account holds of an address, and what was not looked through there."""
+
+    found: list[FoundAddress]
+    left_out: list[str]
+
+
+def _search(client: Any, target: Target, region: str, address: str) -> _Search:
     found: dict[str, FoundAddress] = {}
     for name in _filters_for(address):
-        pages = client.get_paginator("describe_network_interfaces").paginate(
-            Filters=[{"Name": name, "Values": [address]}]
-        )
-        for row in [row for page in pages for row in page["NetworkInterfaces"]]:
-            found[row["NetworkInterfaceId"]] = FoundAddress.of(row, target, region)
-    if found or ipaddress.ip_address(address).version == 6:
-        return list(found.values())
-    rows = client.describe_addresses(Filters=[{"Name": "public-ip", "Values": [address]}])["Addresses"]
-    return [_allocated(row, target, region) for row in rows]
+        for page in _interfaces(client, Filters=[{"Name": name, "Values": [address]}]):
+            for row in page:
+                found[row["NetworkInterfaceId"]] = FoundAddress.of(row, address, target, region)
+    if found:
+        return _Search(list(found.values()), [])
+    if ipaddress.ip_address(address).version == 4:
+        rows = client.describe_addresses(Filters=[{"Name": "public-ip", "Values": [address]}])["Addresses"]
+        if rows:
+            return _Search([_allocated(row, target, region) for row in rows], [])
+    return _by_prefix(client, target, region, address)
+
+
+def _by_prefix(client: Any, target: Target, region: str, address: str) -> _Search:
+    """Look for the interface to which the prefix of an address is delegated; no filter of AWS's knows prefixes."""
+    where = f"{target.account or 'the account'} in {region}"
+    if (parsed := ipaddress.ip_address(address)).version == 4 and parsed.is_global:
+        return _Search([], [f"Prefixes delegated to interfaces of {where}: a public address lies in none as a rule."])
+    for number, page in enumerate(_interfaces(client, PaginationConfig={"PageSize": _LARGEST_PAGE})):
+        for row in page:
+            if _prefix_with(row, address) is not None:
+                return _Search([FoundAddress.of(row, address, target, region)], [])
+        if Call.current().trace.deadline - time.monotonic() < _KEPT_FOR_THE_ANSWER_SECONDS:
+            seen = (number + 1) * _LARGEST_PAGE
+            return _Search([], [f"Prefixes delegated to interfaces of {where} after the first {seen}: time ran out."])
+    return _Search([], [])
+
+
+def _interfaces(client: Any, **request: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+    for page in client.get_paginator("describe_network_interfaces").paginate(**request):
+        yield page["NetworkInterfaces"]
+
+
+def _public_ip(row: Mapping[str, Any]) -> str | None:
+    public: str | None = row.get("Association", {}).get("PublicIp")
+    return public
+
+
+def _prefix_with(row: Mapping[str, Any], address: str) -> str | None:
+    """Return the prefix delegated to an interface that an address lies in."""
+    parsed = ipaddress.ip_address(address)
+    prefixes = [one.get("Ipv4Prefix") for one in row.get("Ipv4Prefixes", [])]
+    prefixes += [one.get("Ipv6Prefix") for one in row.get("Ipv6Prefixes", [])]
+    networks = {text: network for text in prefixes if text and (network := network_of(text)) is not None}
+    return next((text for text, network in networks.items() if parsed in network), None)
 
 
 def _filters_for(address: str) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import StringConstraints
 from services._ec2 import Filters, MaxResults, Rows, Token, dry, name_of, page_of
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, NewTags, Tags, Target, Timestamp, to_aws_tags, tool
 
-VolumeId = Annotated[str, StringConstraints(pattern=r"^vol-([0-9a-f]{8}|[0-9a-f]{17})$")]
+VolumeId = Annotated[str, StringConstraints(pattern=r"^vol-[0-9a-f]{8,32}$")]
 
 
 class Volume(AWSModel):

@@ -28,7 +28,7 @@ from services._route53_listing import LARGEST_PAGE, Listing, RecordSets, pages
 from services.base import DESTROY, READ, WRITE, AWSServiceBase, Plan, Target, tool
 from toolcall.call import Call
 
-VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$")]
+VpcId = Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]{8,32}$")]
 VpcRegion = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,5}(-[a-z]+)+-\d{1,2}$")]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 _NAMED = 5
@@ -73,7 +73,7 @@ class Route53Service(AWSServiceBase):
         target: Target,
         name: DomainName | None = None,
         type: RecordType | None = None,
-        value: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None,
+        value: Annotated[str, StringConstraints(min_length=1, max_length=4_000)] | None = None,
         max_results: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 100,
         next_token: Token | None = None,
     ) -> RecordSets:
