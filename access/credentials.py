@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -156,9 +157,12 @@ class CredentialStore:
             return told
         key = self._held(grant, caller).access_key
         with uncounted(), self._asking.setdefault(identity, threading.Lock()):
-            if self._caller_arns.get(identity, ("", ""))[0] != key:
-                self._caller_arns[identity] = key, self.caller_arn(grant, caller)
-            arn = self._caller_arns[identity][1]
+            known, arn = self._caller_arns.get(identity, (None, ""))
+            if known != key:
+                # New keys of the same identity are as a rule the same role's, so that while STS is down it is known.
+                with suppress(Exception) if known else nullcontext():
+                    arn = self.caller_arn(grant, caller)
+                    self._caller_arns[identity] = key, arn
         return [arn] if ":assumed-role/" in arn else []
 
     def _roles_of_profile(self, profile: str | None) -> list[str]:

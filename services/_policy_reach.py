@@ -35,6 +35,7 @@ class _Kind:
     stem: str
     names: Sequence[str] = _NAMES
     end: str = ""
+    own: bool = False  # whether one's own, named by ${aws:username}, is named whole: its keys give nobody more power
 
     def arn(self, name: str) -> str:
         return f"{self.stem}{name}{self.end}"
@@ -49,11 +50,12 @@ def _kind(service: str, resource: str, **more: Any) -> _Kind:
     return _Kind(f"arn:{RUN}:{service}:{RUN}:{RUN}:{resource}", **more)
 
 
-def _of_iam(resource: str) -> _Kind:
-    return _Kind(f"arn:{RUN}:iam::{RUN}:{resource}/")
+def _of_iam(resource: str, **more: Any) -> _Kind:
+    return _Kind(f"arn:{RUN}:iam::{RUN}:{resource}/", **more)
 
 
 _ROLE, _USER, _GROUP, _POLICY = map(_of_iam, ("role", "user", "group", "policy"))
+_USERS_KEY = _of_iam("user", own=True)
 # One action each of services that no narrow policy has together.
 _PROBES = {
     "ec2:TerminateInstances": _kind("ec2", "instance/i-", names=_IDS),
@@ -63,14 +65,19 @@ _PROBES = {
     "rds:DeleteDBCluster": _kind("rds", "cluster:", names=_FLAT_NAMES),
 }
 _MOST_PROBES = 1
+# Allowed by what lists what is not allowed alone.
+_UNHEARD_OF_ACTION, _UNHEARD_OF_ARN = f"{OTHER}:{OTHER}", f"arn:{':'.join(OTHER * 5)}"
 _MORE_POWER: Mapping[_Kind, tuple[str, ...]] = {
     _ROLE: (
         "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:PutRolePermissionsBoundary",
         "iam:DeleteRolePermissionsBoundary",
     ),
     _USER: (
-        "iam:PutUserPolicy", "iam:AttachUserPolicy", "iam:CreateAccessKey", "iam:CreateLoginProfile",
-        "iam:UpdateLoginProfile", "iam:PutUserPermissionsBoundary", "iam:DeleteUserPermissionsBoundary",
+        "iam:PutUserPolicy", "iam:AttachUserPolicy", "iam:PutUserPermissionsBoundary",
+        "iam:DeleteUserPermissionsBoundary",
+    ),
+    _USERS_KEY: (
+        "iam:CreateAccessKey", "iam:CreateLoginProfile", "iam:UpdateLoginProfile",
         "iam:CreateServiceSpecificCredential", "iam:ResetServiceSpecificCredential", "iam:UploadSSHPublicKey",
         "iam:UploadSigningCertificate",
     ),
@@ -106,7 +113,8 @@ _RUNS = (
     "emr-serverless:StartJobRun", "events:PutTargets", "gamelift:CreateBuild", "gamelift:CreateFleet",
     "glue:CreateDevEndpoint", "glue:CreateJob", "glue:CreateSession", "glue:UpdateJob", "iam:AddRoleToInstanceProfile",
     "imagebuilder:CreateInfrastructureConfiguration", "iot:CreateRoleAlias", "iot:CreateTopicRule",
-    "kinesisanalytics:CreateApplication", "lambda:CreateFunction", "lambda:UpdateFunctionConfiguration",
+    "kinesisanalytics:CreateApplication", "lambda:CreateFunction", "lambda:UpdateFunctionCode",
+    "lambda:UpdateFunctionConfiguration",
     "opsworks:CreateStack", "pipes:CreatePipe", "pipes:UpdatePipe", "rolesanywhere:CreateProfile",
     "rolesanywhere:UpdateProfile", "sagemaker:CreateAutoMLJob", "sagemaker:CreateDomain",
     "sagemaker:CreateHyperParameterTuningJob", "sagemaker:CreateModel", "sagemaker:CreateNotebookInstance",
@@ -151,6 +159,10 @@ class _Grant:
     def _unnamed(self) -> Globs:
         return Globs(pattern for pattern in self._patterns if not _names_one(pattern))
 
+    @cached_property
+    def _unnamed_but_own(self) -> Globs:
+        return Globs(pattern for pattern in self._patterns if not _names_one(_OWN_NAME.sub("own", pattern)))
+
     def allows(self, action: str) -> bool:
         return self._actions.meets(action.lower()) != self._all_but
 
@@ -164,7 +176,7 @@ class _Grant:
         """Tell whether more of a kind is reached than what is named whole."""
         if self._spares:
             return self.reaches(kind.unheard_of)
-        return self._unnamed.meets(kind.stem + REST)
+        return (self._unnamed_but_own if kind.own else self._unnamed).meets(kind.stem + REST)
 
 
 def danger_of(policy: Policy) -> str | None:
@@ -189,9 +201,10 @@ def gives_anything(policy: Policy) -> str | None:
 
 def _many_services(grants: Sequence[_Grant], most: int) -> str | None:
     found = [action for action, kind in _PROBES.items() if _reach_all(grants, action, kind)]
-    if len(found) <= most:
+    everything = any(grant.allows(_UNHEARD_OF_ACTION) and grant.reaches(_UNHEARD_OF_ARN) for grant in grants)
+    if len(found) <= most and not everything:
         return None
-    if len(found) == len(_PROBES):
+    if everything or len(found) == len(_PROBES):
         return "It allows every action, or nearly, on every resource: who has it can do and delete anything there."
     return f"It allows {' and '.join(found)} on every resource: who has it can delete much of several services."
 
@@ -244,11 +257,8 @@ def _reach_all(grants: Iterable[_Grant], action: str, kind: _Kind) -> bool:
 
 
 def _names_one(pattern: str) -> bool:
-    """Tell whether a pattern names one resource whole: no two of an account differ in their path alone.
-
-    What is named after the user who asks is their own; any other variable may be another's name.
-    """
-    path, slash, name = _VARIABLE.sub("$", _OWN_NAME.sub("own", pattern)).rpartition("/")
+    """Tell whether a pattern names one resource whole: no two of an account differ in their path alone."""
+    path, slash, name = _VARIABLE.sub("$", pattern).rpartition("/")
     if not slash:
         return name.endswith(":root") and not _WILD.search(name)
     return bool(name and path) and not _WILD.search(name)

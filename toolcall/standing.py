@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from access.identity import Grant, Identity, Target
 from access.policy import identity_of
+from access.trace import Trace, current_trace
 from toolcall.call import Call
+
+_PATIENCE_SECONDS = 5.0
 
 
 class Standing:
@@ -43,10 +48,11 @@ class Standing:
         """
         credentials, caller, number = self._desk.credentials, self._call.caller, self.account_id(target)
         arns = credentials.roles_of(self._call.grant(target), caller)
-        for identity in (*map(identity_of, self._desk.settings.accounts), Identity()):
-            if credentials.known_account_id(identity) in (None, number):
-                with suppress(Exception):  # one that cannot be reached is no way in now
-                    arns = [*arns, *credentials.roles_of(Grant(identity, self._desk.settings.region), caller)]
+        with _at_most(_PATIENCE_SECONDS, self._call.trace.deadline):
+            for identity in (*map(identity_of, self._desk.settings.accounts), Identity()):
+                if credentials.known_account_id(identity) in (None, number):
+                    with suppress(Exception):  # one that cannot be reached is no way in now
+                        arns = [*arns, *credentials.roles_of(Grant(identity, self._desk.settings.region), caller)]
         return frozenset(_role_in(arn) for arn in arns if arn.split(":")[4] == number)
 
     def _known(self) -> set[str | None]:
@@ -63,6 +69,16 @@ class Standing:
                 except Exception:  # noqa: S112 - one that cannot be reached vouches for no number
                     continue
         return found
+
+
+@contextmanager
+def _at_most(seconds: float, deadline: float) -> Iterator[None]:
+    """Give what is asked of STS a time of its own: it may be down, and the call's own credentials still be valid."""
+    token = current_trace.set(Trace(deadline=min(time.monotonic() + seconds, deadline)))
+    try:
+        yield
+    finally:
+        current_trace.reset(token)
 
 
 def _role_in(arn: str) -> str:

@@ -339,6 +339,13 @@ GIVES_MORE: list[list[dict[str, Any]]] = [
     [allow(["s3:DeleteBucket", "rds:Delete*"], ["arn:aws:s3:::*", "arn:aws:rds:eu-west-1:*:cluster:*"])],
     [allow(["s3:*", "kms:*"], [f"arn:aws:s3:::{c}*" for c in ALPHABET] + ["arn:aws:kms:*:*:key/*"])],
     [{"Effect": "Allow", "NotAction": ["iam:*", "sts:*", "rds:*"], "Resource": "*"}],
+    [
+        {
+            "Effect": "Allow",
+            "NotAction": [f"{name}:*" for name in ("iam", "sts", "s3", "ec2", "kms", "rds", "secretsmanager", "ssm")],
+            "Resource": "*",
+        }
+    ],
     [{"Effect": "Allow", "Action": ["s3:*", "ec2:*"], "NotResource": "arn:aws:s3:::precious"}],
     [allow("iam:*", ROLES)],
     [allow("IAM:PUTROLEPOLICY", "arn:aws:iam::111111111111:role/*")],
@@ -349,6 +356,7 @@ GIVES_MORE: list[list[dict[str, Any]]] = [
     [allow("iam:CreateAccessKey", "arn:aws:iam::111111111111:user/*${aws:username}")],
     [allow("iam:CreateAccessKey", "arn:aws:iam::111111111111:user/${aws:PrincipalTag/owner}")],
     [allow("iam:CreateLoginProfile", "arn:aws:iam::111111111111:user/b*")],
+    [allow("iam:*UserPolicy", "arn:aws:iam::111111111111:user/${aws:username}")],  # not one's keys, but one's power
     [allow("iam:CreatePolicyVersion", "arn:aws:iam::111111111111:policy/*")],
     [allow("iam:AddUserToGroup", ["arn:aws:iam::111111111111:group/dev", "arn:aws:iam::111111111111:group/a*"])],
     [allow("iam:DeleteRolePermissionsBoundary")],
@@ -406,6 +414,7 @@ GIVES_ITS_WORK: list[list[dict[str, Any]]] = [
     [allow(["secretsmanager:ListSecrets", "secretsmanager:DescribeSecret", "secretsmanager:BatchGetSecretValue"])],
     [allow("ssm:Get*", "arn:aws:ssm:*:*:parameter/orders/*"), allow("ssm:DescribeParameters")],
     [{"Effect": "Allow", "NotAction": "*", "Resource": "*"}],
+    [{"Effect": "Allow", "NotAction": "s3:Delete*", "Resource": ["arn:aws:s3:::acme", "arn:aws:s3:::acme/*"]}],
     [{"Effect": "Allow", "Action": "*", "NotResource": "*"}],
     [{"Effect": "Deny", "Action": "*", "Resource": "*"}],
     [{"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}],
