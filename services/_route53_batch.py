@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from errors import InvalidParameter
 from services._route53 import Change, HostedZone, RecordSet, is_within
-from services._route53_groups import Key, Records, alias_in, clash
+from services._route53_groups import Key, Records, alias_in, clash, kinds_of
 from services._route53_order import change_of, in_order
 from services._route53_records import alike, check_limits, label, refusal
 
@@ -96,26 +97,41 @@ def _numbers_of(changes: Sequence[Change]) -> dict[tuple[Key, str], int]:
 
 
 class _Zone:
-    """The record sets of a zone that are known while a batch is judged."""
+    """The record sets of a zone that are known while a batch is judged.
+
+    They are also kept by what they can clash over, so that a large group costs no more than a small one.
+    """
 
     def __init__(self, records: Records) -> None:
-        self.records = dict(records)
-        self._names: dict[str, dict[Key, RecordSet]] = {}
+        self.records: dict[Key, RecordSet] = {}
+        self._alike: dict[str, dict[object, dict[Key, RecordSet]]] = {}
         for record in records.values():
-            self._names.setdefault(record.name, {})[record.key] = record
+            self.put(record)
 
-    def named(self, name: str) -> Iterable[RecordSet]:
-        """Return the record sets of a name."""
-        return self._names.get(name, {}).values()
+    def rivals(self, record: RecordSet) -> Iterator[RecordSet]:
+        """Yield those of its name that a record set may clash with: one of each type and policy, and of its claim."""
+        for group in self._alike.get(record.name, {}).values():
+            yield from itertools.islice((other for key, other in group.items() if key != record.key), 1)
+
+    def has(self, name: str, record_type: str, *, beside: Key) -> bool:
+        """Tell whether there is a record set of a name and type, other than one."""
+        groups = self._alike.get(name, {}).values()
+        return any(key[1] == record_type and key != beside for group in groups for key in itertools.islice(group, 2))
 
     def put(self, record: RecordSet) -> None:
         """Have a record set stand, in the place of the one of its key."""
+        if record.key in self.records:
+            self.remove(record.key)
         self.records[record.key] = record
-        self._names.setdefault(record.name, {})[record.key] = record
+        groups = self._alike.setdefault(record.name, {})
+        for kind in kinds_of(record):
+            groups.setdefault(kind, {})[record.key] = record
 
     def remove(self, key: Key) -> None:
         """Have a record set stand no longer."""
-        del self.records[key], self._names[key[0]][key]
+        record = self.records.pop(key)
+        for kind in kinds_of(record):
+            del self._alike[record.name][kind][key]
 
 
 def _check_deletion(number: int, change: Change, present: Records) -> None:
@@ -148,7 +164,7 @@ def _check_neighbours(number: int, change: Change, state: _Zone) -> None:
     standing = state.records.get(change.key)
     if standing is not None and alike(standing, change.record()):
         return
-    for other in state.named(change.name):
+    for other in state.rivals(change):
         if (problem := clash(change, other)) is not None:
             raise refusal(number, change, problem, f"DELETE {label(other)}, which stands in the way, in this batch.")
 
@@ -163,7 +179,7 @@ def _check_target(number: int, change: Change, state: _Zone, zone: HostedZone | 
             number, change, "its alias_target lies outside the zone whose hosted_zone_id it gives",
             "Give the id that belongs to the target: a service's own, or the zone's that holds it.",
         )  # fmt: skip
-    if not any(other.type == target[1] and other.key != change.key for other in state.named(target[0])):
+    if not state.has(*target, beside=change.key):
         raise refusal(
             number, change, f"the zone has no {target[1]} record set of its alias_target's name",
             "CREATE the target first, in this batch or before it.",

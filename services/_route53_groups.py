@@ -53,6 +53,12 @@ def coordinate(text: str) -> str:
         return text
 
 
+def kinds_of(record: RecordSet) -> tuple[object, ...]:
+    """Return what two record sets of one name clash over: all of a kind clash with another, or none does."""
+    claim = sole_claim(record)
+    return ((record.type, policy_of(record)), *([(record.type, claim)] if claim is not None else []))
+
+
 def clash(record: RecordSet, other: RecordSet) -> str | None:
     """Say why a record set cannot stand beside another of its name; None where it can."""
     if record.key == other.key:
