@@ -80,7 +80,7 @@ def is_within(name: str, zone: str) -> bool:
 
 
 def _zone_id(text: str) -> str:
-    bare = text.removeprefix("/hostedzone/")
+    bare = text.removeprefix("/").removeprefix("hostedzone/")
     if not re.fullmatch(r"[A-Z0-9]{1,32}", bare):
         raise ValueError("is not a hosted zone's id such as Z0123456789ABC; find_zone_owner finds it by name")
     return bare

@@ -130,7 +130,7 @@ class Route53ChangesService(AWSServiceBase):
         """
         work = _Work.on(self.client(target), hosted_zone_id, changes)
         if dry_run:
-            return work.answer(work.foreseen, dry_run=True)
+            return work.answer(work.foreseen, note=work.broken_undo, dry_run=True)
         made = work.submit(comment)
         after, failure = work.read_again(target)
         return work.answer(after, made=made, note=work.note(made, after, failure))
@@ -205,6 +205,7 @@ class _Work:
         zone = HostedZone.of(client.get_hosted_zone(Id=zone_id)["HostedZone"])
         check_against_zone(zone.name, changes)
         rows = _read(client, zone, changes)
+        rows |= _targets_of(client, zone, changes, rows)
         before = _records(rows)
         ordered, split = (in_order(before, changes, zone, split=apart) for apart in (False, True))
         foreseen = foresee(before, split, zone, asked=changes)
@@ -268,9 +269,18 @@ class _Work:
             return gathered.answers[0][1], None
         return None, gathered.failures[0].error_code
 
+    @property
+    def broken_undo(self) -> str | None:
+        """Say why what stood could not be put back, as Route 53 lists what it no longer takes; None where it can."""
+        try:
+            foresee(self.foreseen, in_order(self.foreseen, self.undo, self.zone, split=True), self.zone)
+        except InvalidParameter as error:
+            return f"What stood there Route 53 would not take now, so undo is refused: {error.message}"
+        return None
+
     def note(self, made: Mapping[str, Any] | None, after: Records | None, failure: str | None) -> str | None:
         """Say what a reader must know besides."""
-        notes = []
+        notes = [] if (broken := self.broken_undo) is None else [broken]
         if made is None:
             notes.append("AWS's answer was lost; the records were read and are as asked.")
         if failure is not None:
@@ -310,9 +320,18 @@ def _read(client: Any, zone: HostedZone, changes: Sequence[Change]) -> Rows:
     return rows_at(client, zone.id, names, zone.resource_record_set_count or 0)
 
 
-def _target(zone: HostedZone, change: Change) -> tuple[str, str] | None:
+def _targets_of(client: Any, zone: HostedZone, changes: Sequence[Change], rows: Rows) -> Rows:
+    """Read what the aliases that stand there stand for: without it they could not be put back."""
+    known = {key[0] for key in rows} | {change.name for change in changes}
+    standing = [RecordSet.of(rows[change.key]) for change in changes if change.key in rows]
+    targets = {target[0] for record in standing if (target := _target(zone, record)) is not None} - known
+    return rows_at(client, zone.id, targets, zone.resource_record_set_count or 0) if targets else {}
+
+
+def _target(zone: HostedZone, record: RecordSet) -> tuple[str, str] | None:
     """Return the record set of the zone that an alias is to stand for, which must be looked at too."""
-    target = alias_in(zone, change) if change.action != "DELETE" else None
+    deleted = isinstance(record, Change) and record.action == "DELETE"
+    target = None if deleted else alias_in(zone, record)
     return target if target is not None and is_within(target[0], zone.name) else None
 
 

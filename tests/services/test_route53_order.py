@@ -296,6 +296,26 @@ async def test_whatever_is_listed_is_taken_back_as_it_is_listed_and_by_undo(
     assert await state(call) == [listed]
 
 
+async def test_an_alias_whose_target_is_gone_is_deleted_and_said_not_to_come_back(
+    call: Session, zone: StrictRoute53
+) -> None:
+    zone.holds(row("www.example.com.", "A", AliasTarget=to(ZONE, "pool.example.com.")))
+    (key,) = zone.rows
+    batch = [change("DELETE", "www.example.com")]
+    tried = await submit(call, ZONE, *batch, dry_run=True)
+    done = await submit(call, ZONE, *batch)
+    assert "undo is refused" in tried["note"]
+    assert (done["note"], key in zone.rows) == (tried["note"], False)
+    assert (await submit(call, ZONE, *done["undo"])).error_code == "InvalidParameter"
+
+
+async def test_an_alias_that_goes_alone_comes_back_without_a_word(call: Session, zone: StrictRoute53) -> None:
+    await submit(call, ZONE, *WWW)
+    done = await submit(call, ZONE, change("DELETE", "www.example.com"))
+    assert "note" not in done.content
+    assert not (await submit(call, ZONE, *done["undo"])).is_error
+
+
 NAMES = ["a.example.com", "b.example.com", "c.example.com"]
 
 
