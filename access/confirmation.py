@@ -21,10 +21,13 @@ from typing import Any
 
 from access.callers import Caller
 from access.identity import Grant
+from access.quoting import cut, escaped
 from errors import ConfirmationInvalid
 
 LIFETIME_SECONDS = 300
 ELSEWHERE_SECONDS = 60
+MOST_CHARACTERS = 1500
+_MOST_TARGET = 1120
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Plan:
 
     Attributes:
         target: The exact resource, by ARN where it has one.
-        will_be_lost: One sentence.
+        will_be_lost: One or more sentences of ours. Tags stand in them by their number alone, and whatever else others
+            wrote only as access.quoting.quoted() or listed() return it.
         state: The resource as it is now; if it changes, the confirmation is void.
     """
 
@@ -41,15 +45,22 @@ class Plan:
     will_be_lost: str
     state: Mapping[str, Any]
 
-    @property
-    def in_words(self) -> tuple[str, str]:
-        """The exact target, quoted, and the loss, each on one line of visible characters.
+    def told(self, tool: str, account: str | None, number: str | None, region: str | None) -> dict[str, Any]:
+        """Return the plan as JSON of at most MOST_CHARACTERS: what is acted on, and where, comes last."""
+        said = {"action": tool, "region": region, "will_be_lost": "", "target": "", "account": account}
+        said |= {"account_id": number, "target": escaped(self.target, _MOST_TARGET)}
+        room = MOST_CHARACTERS - len(json.dumps(said))
+        return said | {"will_be_lost": cut(self.will_be_lost, room)}
 
-        Names were chosen by others: a line's end, or a sign that turns the text round, could make a person read another
-        question than the one they answer.
+    def question(self, tool: str, account: str | None, number: str | None, region: str | None) -> str:
+        """Return the question to a person: one line of visible ASCII, of at most MOST_CHARACTERS.
+
+        The target, account and number stand last, so that nothing that others wrote comes after them.
         """
-        target = self.target.replace("\\", "\\\\").replace('"', '\\"')
-        return _visible(f'"{target}"'), _visible(self.will_be_lost)
+        target = escaped(self.target, _MOST_TARGET).replace('"', '\\"')
+        numbered = f" ({number})" if number and number != account else ""
+        begin, end = f"{tool} in {region}: ", f' It is about "{target}" in account {account}{numbered}.'
+        return begin + cut(self.will_be_lost, MOST_CHARACTERS - len(begin) - len(end)) + end
 
     @property
     def digest(self) -> str:
@@ -170,10 +181,6 @@ def invalid(reason: str) -> ConfirmationInvalid:
         f"The confirmation was not accepted: {reason}. Nothing was done.",
         next_step="Call again without confirm for a new plan.",
     )
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _canonical(value: Any) -> bytes:

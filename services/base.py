@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from access.confirmation import Plan
 from access.identity import Target
+from access.quoting import listed, quoted
 from toolcall import standing
 from toolcall.call import Call
 from toolcall.desk import Desk
@@ -19,7 +20,7 @@ from toolcall.tool import ServiceTool
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
     "AWSModel", "AWSServiceBase", "FirstTags", "NewTags", "Page", "Plan", "Standing", "TagKeys", "Tags", "Target",
-    "Timestamp", "to_aws_tags", "tool",
+    "Timestamp", "listed", "quoted", "to_aws_tags", "tool",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from services.base import (
     Tags,
     Target,
     Timestamp,
+    listed,
     to_aws_tags,
     tool,
 )
@@ -220,12 +221,17 @@ class EC2Service(AWSServiceBase):
         client = self.client(target)
         rows = _rows(client, instance_ids)
         _refuse_protected(client, instance_ids)
-        named = [f"{row['InstanceId']} ({name_of(row) or 'no name'}, {row['State']['Name']})" for row in rows]
         doomed = [m["Ebs"]["VolumeId"] for row in rows for m in row.get("BlockDeviceMappings", []) if _goes_too(m)]
-        lost = f"The instance(s), their memory and instance stores, and the volumes {', '.join(doomed) or '(none)'} go."
+        states = ", ".join(sorted({row["State"]["Name"] for row in rows}))
+        tags = sum(len(row.get("Tags", [])) for row in rows)
+        lost = (
+            f"{len(rows)} instance(s) ({states}) with {tags} tag(s) go, and with them their memory, their instance "
+            f"stores and {len(doomed)} volume(s){f': {listed(doomed)}' if doomed else ''}."
+        )
         if any(tag["Key"] == "aws:autoscaling:groupName" for row in rows for tag in row.get("Tags", [])):
             lost += " An Auto Scaling group will start others in their place."
-        return Plan(target=", ".join(named), will_be_lost=lost, state={row["InstanceId"]: _state(row) for row in rows})
+        named = ", ".join(row["InstanceId"] for row in rows)
+        return Plan(target=named, will_be_lost=lost, state={row["InstanceId"]: _state(row) for row in rows})
 
     @tool(WRITE, "ec2:CreateTags", resource="resource_ids", destructive=True, idempotent=True)
     def create_tags(

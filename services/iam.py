@@ -36,6 +36,7 @@ from services.base import (
     Tags,
     Target,
     Timestamp,
+    listed,
     to_aws_tags,
     tool,
 )
@@ -212,8 +213,8 @@ class IAMService(AWSServiceBase):
             raise InvalidParameter(f"The instance profile {names} holds the role. Nothing was done.")
         used = role.last_used.last_used_date if role.last_used else None
         lost = (
-            f"The role and its inline policies ({', '.join(role.inline_policies) or 'none'}) are gone, "
-            f"{', '.join(role.attached_policies) or 'nothing'} is detached; who uses it loses access. "
+            f"The role, its {len(role.tags)} tag(s) and its inline policies ({listed(role.inline_policies)}) are gone, "
+            f"{listed(role.attached_policies, none='nothing')} is detached; who uses it loses access. "
             f"Last used: {f'{used:%Y-%m-%d %H:%M}' if used else 'never, as far as AWS tells'}."
         )
         # One made anew in the same second, of the same content, is another.

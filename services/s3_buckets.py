@@ -106,7 +106,7 @@ class S3BucketsService(BucketService):
             raise InvalidParameter("The bucket is not empty: it holds objects, versions or markers. Nothing was done.")
         uploads = at.client.list_multipart_uploads(MaxUploads=1000, **at.bucket).get("Uploads", [])
         tags = _tags(at)
-        lost = f"The bucket, its settings, its tags ({tags or 'none'}) and its hold on the name are gone."
+        lost = f"The bucket, its settings, its {len(tags)} tag(s) and its hold on the name are gone."
         if uploads:
             lost += f" So are {len(uploads)} unfinished upload(s) or more."
         state = {"created": _created(at), "tags": tags, "uploads": [row["UploadId"] for row in uploads]}

@@ -220,8 +220,10 @@ class SecretsAdminService(AWSServiceBase):
         lost = "What stands there with all its versions is replaced, and cannot be restored."
         if not there:
             lost = "No secret of that name is there now; should one come, it would be replaced for good."
-        named = [found["ARN"] for found in there.values()] or [f"{name} in {replica.region}" for replica in replicas]
-        return Plan(target=", ".join(named), will_be_lost=lost, state=state)
+        named = f"{name} in {', '.join(there or [replica.region for replica in replicas])}"
+        if len(there) == 1:
+            (named,) = (found["ARN"] for found in there.values())
+        return Plan(target=named, will_be_lost=lost, state=state)
 
     @tool(
         WRITE, "secretsmanager:RemoveRegionsFromReplication", "secretsmanager:DeleteSecret",

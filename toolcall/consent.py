@@ -99,13 +99,12 @@ class Consent:
         return answer is not None and answer.action == "accept" and answer.data is True
 
     def _message(self, plan: Plan) -> str:
-        target, lost = plan.in_words
-        return f"{self._act.tool}: {target} in {self._where()}. {lost}"
+        return plan.question(self._act.tool, *self._where)
 
-    def _where(self) -> str:
+    @property
+    def _where(self) -> tuple[str | None, str | None, str | None]:
         account, region = self._call.place
-        number = self._call.account_id
-        return f"account {account}{f' ({number})' if number and number != account else ''}, {region}"
+        return account, self._call.account_id, region
 
     def _declined(self, plan: Plan) -> ConfirmationRequired:
         return ConfirmationRequired(
@@ -121,22 +120,14 @@ class Consent:
             )
         token = self._call.desk.confirmations.issue(self._act, plan)
         return ConfirmationRequired(
-            f"This needs a person's yes: {self._message(plan)} Nothing was done yet.",
+            f"Nothing was done yet: this needs a person's yes. {self._message(plan)}",
             next_step=f"Show the plan to a person. If they agree, call again within 5 minutes with confirm={token}",
             plan=self._plan(plan),
             confirm=token,
         )
 
     def _plan(self, plan: Plan) -> dict[str, Any]:
-        account, region = self._call.place
-        return {
-            "action": self._act.tool,
-            "target": plan.target,
-            "account": account,
-            "account_id": self._call.account_id,
-            "region": region,
-            "will_be_lost": plan.will_be_lost,
-        }
+        return plan.told(self._act.tool, *self._where)
 
 
 def _is_modern(context: Context) -> bool:
