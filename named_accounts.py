@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from errors import ConfigurationError
 from plain_words import first_problem
 
-ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(?:[!-~]{1,510}/)?[\w+=,.@-]{1,64}", re.ASCII)
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d{1,2}")
 ACCOUNT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
 _ACCOUNT_VARIABLE = re.compile(r"ACCOUNT_([A-Za-z0-9_]+?)_(ROLE_ARN|PROFILE|REGION|EXTERNAL_ID)")

@@ -40,15 +40,20 @@ def _check_kind(number: int, parts: set[str], *, trust: bool) -> None:
         raise ValueError(f"statement {number}: a permissions policy names a Resource, and no Principal")
 
 
+# What stands may be under any path of "!" to "~"; its name is the part behind it.
+_UNDER_A_PATH = r"([!-~]{1,510}/)?[A-Za-z0-9_+=,.@-]{1,128}"
 RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,128}$")]
 PolicyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,128}$")]
+PolicyVersionId = Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,9}(\.[A-Za-z0-9-]{0,64})?$")]
 PolicyArn = Annotated[
-    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9_+=,.@/-]{1,512}$")
+    str, StringConstraints(pattern=rf"^arn:aws[a-z-]*:iam::([0-9]{{12}}|aws):policy/{_UNDER_A_PATH}$")
 ]
 PrincipalArn = Annotated[
-    str, StringConstraints(pattern=r"^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role|group)/[A-Za-z0-9_+=,.@/-]{1,512}$")
+    str, StringConstraints(pattern=rf"^arn:aws[a-z-]*:iam::[0-9]{{12}}:(user|role|group)/{_UNDER_A_PATH}$")
 ]
 Path = Annotated[str, StringConstraints(pattern=r"^/([!-~]{1,510}/)?$")]
+PathPrefix = Annotated[str, StringConstraints(pattern=r"^/[!-~]{0,511}$")]
 ManagedDocument = Annotated[str, _of_at_most(MAX_POLICY)]
 InlineDocument = Annotated[str, _of_at_most(MAX_INLINE)]
 TrustDocument = Annotated[str, _of_at_most(MAX_TRUST, trust=True)]

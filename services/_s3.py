@@ -19,26 +19,29 @@ from services.base import AWSModel, AWSServiceBase, Page, Tags, Timestamp
 from toolcall.call import Call
 from toolcall.desk import Desk
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Buckets of before March 2018 have names that no new one may have.
+_BUCKET, _NEW_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}"), re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 _REGION_REMEMBERED_SECONDS, _REGIONS_REMEMBERED = 300, 10_000
 
 
 def _is_a_bucket(name: str) -> str:
-    if not _BUCKET.fullmatch(name) or ".." in name:
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("has 3 to 255 letters, digits, dots, dashes and underscores")
+    return name
+
+
+def _is_free_for_a_bucket(name: str) -> str:
+    if name.startswith(_RESERVED_STARTS) or name.endswith(_RESERVED_ENDS):
+        raise ValueError("begins or ends as AWS keeps for itself")
+    if not _NEW_BUCKET.fullmatch(name) or ".." in name:
         raise ValueError("has 3 to 63 lower-case letters, digits, dots and dashes")
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return name
     raise ValueError("looks like an IP address")
-
-
-def _is_free_for_a_bucket(name: str) -> str:
-    if name.startswith(_RESERVED_STARTS) or name.endswith(_RESERVED_ENDS):
-        raise ValueError("begins or ends as AWS keeps for itself")
-    return _is_a_bucket(name)
 
 
 def _is_a_key(key: str) -> str:

@@ -25,7 +25,7 @@ from toolcall.call import Call
 from toolcall.desk import Desk
 from toolcall.fanout import gather
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 Moment = Annotated[AwareDatetime, Field(strict=False)]  # a string on the wire
 Token = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 _NUMBERS_SECONDS, _ASK_AGAIN_SECONDS, _MOST_NUMBERS_AT_ONCE = 3.0, 60.0, 32

@@ -14,6 +14,7 @@ from errors import InvalidParameter, after
 from services._iam import (
     MaxItems,
     Path,
+    PathPrefix,
     PolicyArn,
     RoleName,
     Token,
@@ -106,7 +107,7 @@ class IAMService(AWSServiceBase):
     def list_roles(
         self,
         target: Target,
-        path_prefix: Path | None = None,
+        path_prefix: PathPrefix | None = None,
         max_results: MaxItems = 100,
         next_token: Token | None = None,
     ) -> Roles:

@@ -19,6 +19,7 @@ from services._iam import (
     Path,
     PolicyArn,
     PolicyName,
+    PolicyVersionId,
     RoleName,
     Token,
     difference,
@@ -131,7 +132,7 @@ class IAMPoliciesService(AWSServiceBase):
         self,
         policy_arn: PolicyArn,
         target: Target,
-        version_id: Annotated[str, StringConstraints(pattern=r"^v[0-9]{1,6}$")] | None = None,
+        version_id: PolicyVersionId | None = None,
     ) -> PolicyDetail:
         """Return a managed policy with its document and versions; the default version's unless another is named."""
         client = self.client(target)

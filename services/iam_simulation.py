@@ -21,7 +21,7 @@ from services.base import READ, AWSModel, AWSServiceBase, Page, Target, tool
 from toolcall.call import Call
 from toolcall.scrub import scrub
 
-Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{2,64}:[A-Za-z0-9]{2,128}$")]
+Action = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{2,64}:[A-Za-z0-9]{1,128}$")]
 ResourceArn = Annotated[str, StringConstraints(pattern=r"^(\*|arn:aws[a-z-]*:.{4,2000})$")]
 _SESSION = re.compile(r"arn:aws[a-z-]*:sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+")
 _IDENTITY = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(user|role)/.+")

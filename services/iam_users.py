@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from errors import is_missing, translate
-from services._iam import MaxItems, Token, page_of, rows_of
+from services._iam import MaxItems, Token, UserName, page_of, rows_of
 from services.base import READ, AWSModel, AWSServiceBase, Page, Target, Timestamp, tool
 
 
@@ -61,7 +61,7 @@ class IAMUsersService(AWSServiceBase):
     def list_access_keys(
         self,
         target: Target,
-        user_name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+=,.@-]{1,64}$")] | None = None,
+        user_name: UserName | None = None,
         max_results: Annotated[int, Field(ge=1, le=50)] = 20,
         next_token: Token | None = None,
     ) -> AccessKeys:

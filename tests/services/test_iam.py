@@ -266,6 +266,31 @@ async def test_listings_go_on_past_one_page(call: Session) -> None:
         assert {row[name] for row in first[member] + rest[member]} == {"n0", "n1", "n2"}, tool
 
 
+ODD = "/team:data/!~*[x]/"
+STANDING: list[tuple[str, dict[str, Any]]] = [
+    ("get_policy", {"policy_arn": f"arn:aws:iam::111111111111:policy{ODD}p"}),
+    ("get_policy", {"policy_arn": f"arn:aws:iam::111111111111:policy/{'x' * 510}/{'p' * 128}"}),
+    ("get_policy", {"policy_arn": "arn:aws:iam::aws:policy/ReadOnlyAccess", "version_id": "v7.rc-1"}),
+    ("attach_role_policy", {"role_name": "r", "policy_arn": f"arn:aws:iam::111111111111:policy{ODD}p"}),
+    ("detach_role_policy", {"role_name": "r", "policy_arn": f"arn:aws:iam::111111111111:policy{ODD}p"}),
+    (
+        "simulate_principal_policy",
+        {"principal_arn": f"arn:aws:iam::111111111111:user{ODD}u", "actions": ["S3:GetObject"]},
+    ),
+    ("list_access_keys", {"user_name": "u" * 128}),
+    ("list_roles", {"path_prefix": "/team:d"}),
+]
+
+
+async def test_what_stands_is_named_as_aws_may_name_it(call: Session) -> None:
+    for tool, arguments in STANDING:
+        answer = await call(tool, **arguments, **AT)
+        assert answer.error_code != "InvalidParameter", (tool, answer.content)
+    odd = f"arn:aws:iam::111111111111:role{ODD}r"
+    answer = await call("list_roles", role_arn=odd)
+    assert answer.error_code == "RoleNotAllowed", "it is a role's ARN, though not of ours"
+
+
 BAD: list[tuple[str, dict[str, Any]]] = [
     ("create_role", {"role_name": "a b", "trust_policy": json.dumps(TRUST)}),
     ("create_role", {"role_name": "r", "trust_policy": "not json"}),

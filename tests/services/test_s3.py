@@ -360,8 +360,14 @@ async def test_a_body_that_breaks_off_is_read_again_and_never_passes_for_the_who
 
 
 BAD: list[tuple[str, dict[str, Any]]] = [
-    ("list_objects", {"bucket": "Upper_Case"}),
-    ("list_objects", {"bucket": "192.168.0.1"}),
+    ("list_objects", {"bucket": "in/two"}),
+    ("list_objects", {"bucket": "añb"}),
+    ("list_objects", {"bucket": "ab"}),
+    ("list_objects", {"bucket": "arn:aws:s3:::ok-bucket"}),
+    ("create_bucket", {"bucket": "Upper_Case"}),
+    ("create_bucket", {"bucket": "192.168.0.1"}),
+    ("create_bucket", {"bucket": "a..b"}),
+    ("create_bucket", {"bucket": "x" * 64}),
     ("list_objects", {"bucket": "ok-bucket", "max_results": 0}),
     ("head_object", {"bucket": "ok-bucket", "key": ""}),
     ("head_object", {"bucket": "ok-bucket", "key": "x" * 1025}),

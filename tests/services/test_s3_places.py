@@ -120,6 +120,18 @@ async def test_a_copy_between_allowed_regions_is_done_and_the_trail_names_both(
     assert further == [["eu-west-1"], []]
 
 
+async def test_a_bucket_that_stands_is_named_by_every_tool_as_it_once_could_be_called(
+    buckets: Buckets,
+) -> None:
+    async with running(TOOLSETS="s3") as server, server.session() as call:
+        for tool, place in NAMING:
+            for bucket in ("My_Legacy.Bucket", "192.168.0.1", "a..b", "UPPER" * 51, "my-point-abc123-s3alias"):
+                buckets.seen.clear()
+                answer = await call(tool, **_arguments(tool, place, bucket))
+                assert "bucket:" not in answer.content.get("message", ""), (tool, answer.content)
+                assert buckets.seen, (tool, bucket, "AWS was not asked")
+
+
 async def test_a_bucket_of_any_region_that_exists_is_not_made_again(buckets: Buckets) -> None:
     async with running(TOOLSETS="s3") as server, server.session() as call:
         for bucket in ("near", "far"):
