@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from access.quoting import quoted
 from services._policy_conditions import Network, are_too_wide, narrowed_to, networks_of
 from services._policy_grammar import Policy, is_anyone, principals_of
 from services._policy_logins import apps_of_anybody, is_public_provider, takes_any_login
@@ -88,7 +89,7 @@ def _named(statement: Mapping[str, Any], is_stranger: IsStranger) -> Iterator[st
             continue
         number = _number_in(name)
         if number is None and kind != "service":
-            yield f"a principal of an account that is not known ({_shown(name)})"
+            yield f"a principal of an account that is not known ({quoted(name)})"
         elif number is not None and is_stranger(number):
             yield f"account {number}"
 
@@ -110,8 +111,3 @@ def _number_in(name: str) -> str | None:
     """Return the account's number in a principal: bare, or in an ARN."""
     number = name.split(":")[4] if name.startswith("arn:") and name.count(":") > 3 else name
     return number if _ACCOUNT.fullmatch(number) else None
-
-
-def _shown(name: str) -> str:
-    plain = name.encode("ascii", "backslashreplace").decode()
-    return plain if len(plain) <= 64 else f"{plain[:64]}..., {len(name)} characters"

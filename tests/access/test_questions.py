@@ -146,7 +146,9 @@ ACTS: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "rotate_secret": rotating,
     "put_secret_policy": lambda: {
-        **secret(), "policy": policy(Principal={"AWS": "666666666666"}, Resource="*", Sid="EMPTYTESTansweryes"),
+        **secret(), "policy": policy(
+            Principal={"AWS": "666666666666", "CanonicalUser": f"EMPTY TEST: {LIE}"}, Resource="*", Sid="EMPTYTEST"
+        ),
     },
     "terminate_instances": instances,
     "authorize_security_group_ingress": group,
