@@ -21,6 +21,9 @@ def check_against_zone(zone: str, changes: Sequence[Change]) -> None:
     Raises:
         InvalidParameter: a record lies outside it, or is its apex's own.
     """
+    actions: dict[Key, set[str]] = {}
+    for change in changes:
+        actions.setdefault(change.key, set()).add(change.action)
     for number, change in enumerate(changes):
         at_apex = change.name == zone
         if not is_within(change.name, zone):
@@ -34,7 +37,8 @@ def check_against_zone(zone: str, changes: Sequence[Change]) -> None:
             )
         if at_apex and change.type == "CNAME" and change.action != "DELETE":
             raise refusal(number, change, "a zone's apex takes no CNAME", "Use an alias of type A or AAAA.")
-        if at_apex and change.type in ("NS", "SOA") and change.action != "UPSERT":
+        stays = actions[change.key] in ({"UPSERT"}, {"DELETE", "CREATE"})
+        if at_apex and change.type in ("NS", "SOA") and not stays:
             raise refusal(
                 number, change, f"a zone's own {change.type} record set stays", "UPSERT it to change its values."
             )

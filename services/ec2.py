@@ -44,6 +44,7 @@ class Instance(AWSModel):
     name: str | None = None
     state: str
     instance_type: str
+    instance_lifecycle: str | None = None
     private_ip_address: str | None = None
     public_ip_address: str | None = None
     availability_zone: str | None = None

@@ -58,9 +58,12 @@ class SecurityGroups(Rows):
 
 
 class Vpc(AWSModel):
+    """A VPC's row; `further_cidr_blocks` are those associated with it beside the first, IPv6 too."""
+
     vpc_id: str
     name: str | None = None
     cidr_block: str
+    further_cidr_blocks: list[str] = []
     state: str | None = None
     is_default: bool | None = None
     tags: Tags = {}
@@ -68,7 +71,15 @@ class Vpc(AWSModel):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Vpc:
         """Return a VPC's row."""
-        return cls.model_validate({**row, "Name": name_of(row)})
+        blocks = [one for one in _associated(row, "CidrBlock") if one != row["CidrBlock"]]
+        further = [*blocks, *_associated(row, "Ipv6CidrBlock")]
+        return cls.model_validate({**row, "Name": name_of(row), "FurtherCidrBlocks": further})
+
+
+def _associated(row: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the blocks of a kind that are associated with a VPC or subnet now."""
+    associations = [one for one in row.get(f"{kind}AssociationSet", []) if kind in one]
+    return [one[kind] for one in associations if one.get(f"{kind}State", {}).get("State") in (None, "associated")]
 
 
 class Vpcs(Rows):
@@ -79,7 +90,8 @@ class Subnet(AWSModel):
     subnet_id: str
     name: str | None = None
     vpc_id: str
-    cidr_block: str
+    cidr_block: str | None = None
+    ipv6_cidr_blocks: list[str] = []
     availability_zone: str | None = None
     available_ip_address_count: int | None = None
     map_public_ip_on_launch: bool | None = None
@@ -87,8 +99,10 @@ class Subnet(AWSModel):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Subnet:
-        """Return a subnet's row."""
-        return cls.model_validate({**row, "Name": name_of(row)})
+        """Return a subnet's row; one of IPv6 alone has no cidr_block."""
+        return cls.model_validate(
+            {**row, "Name": name_of(row), "Ipv6CidrBlocks": _associated(row, "Ipv6CidrBlock")}
+        )  # fmt: skip
 
 
 class Subnets(Rows):

@@ -40,9 +40,13 @@ class Volumes(Rows):
 
 
 class Snapshot(AWSModel):
+    """A snapshot; one whose `storage_tier` is archive is restored before a volume is made of it."""
+
     snapshot_id: str
     volume_id: str | None = None
     state: str
+    state_message: str | None = None
+    storage_tier: str | None = None
     progress: str | None = None
     start_time: Timestamp | None = None
     volume_size: int | None = None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from tests.loopback import Handler, listening
 
@@ -33,6 +34,19 @@ def text(row: ElementTree.Element, path: str) -> str | None:
 def key_of(row: ElementTree.Element) -> Key:
     name = (text(row, "Name") or "").lower().rstrip(".") + "."
     return name.replace("\\052", "*"), text(row, "Type") or "", text(row, "SetIdentifier") or ""
+
+
+def row(name: str, type: str, *values: str, **members: str) -> str:
+    """A record set's members as AWS lists them."""
+    held = "".join(f"<ResourceRecord><Value>{escape(value)}</Value></ResourceRecord>" for value in values)
+    records = f"<TTL>300</TTL><ResourceRecords>{held}</ResourceRecords>" if values else ""
+    more = "".join(f"<{member}>{value}</{member}>" for member, value in members.items())
+    return f"<Name>{name}</Name><Type>{type}</Type>{more}{records}"
+
+
+def to(zone_id: str, name: str, evaluated: str = "false") -> str:
+    health = f"<EvaluateTargetHealth>{evaluated}</EvaluateTargetHealth>"
+    return f"<HostedZoneId>{zone_id}</HostedZoneId><DNSName>{name}</DNSName>{health}"
 
 
 class StrictRoute53:

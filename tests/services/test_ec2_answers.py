@@ -32,6 +32,13 @@ def interface(number: int, *prefixes: str, secondary: str = "", public: str = ""
     )
 
 
+SUBNET = "<subnetId>subnet-1</subnetId><ipv6Native>true</ipv6Native>"
+
+
+def association(kind: str, block: str, state: str = "associated") -> str:
+    return f"<item><{kind}>{block}</{kind}><{kind}State><state>{state}</state></{kind}State></item>"
+
+
 class _EC2(Handler):
     """Knows interfaces by their addresses alone, as AWS's filters do; prefixes are in its pages."""
 
@@ -71,6 +78,24 @@ class _EC2(Handler):
         return self._CreateTags(asked) + "<volumeSet/>"
 
     _DeleteTags = _CreateTags
+
+    def _DescribeVpcs(self, _: dict[str, list[str]]) -> str:
+        blocks = association("cidrBlock", "10.0.0.0/16") + association("cidrBlock", "100.64.0.0/16")
+        blocks += association("cidrBlock", "10.9.0.0/16", "disassociated")
+        six = association("ipv6CidrBlock", "2600:1f00::/56")
+        sets = (
+            f"<cidrBlockAssociationSet>{blocks}</cidrBlockAssociationSet>"
+            f"<ipv6CidrBlockAssociationSet>{six}</ipv6CidrBlockAssociationSet>"
+        )
+        return f"<vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock>{sets}</item></vpcSet>"
+
+    def _DescribeSubnets(self, _: dict[str, list[str]]) -> str:
+        sets = f"<ipv6CidrBlockAssociationSet>{association('ipv6CidrBlock', '2600:1f00::/64')}"
+        return f"<subnetSet><item><vpcId>vpc-1</vpcId>{sets}</ipv6CidrBlockAssociationSet>{SUBNET}</item></subnetSet>"
+
+    def _DescribeSnapshots(self, _: dict[str, list[str]]) -> str:
+        row = "<snapshotId>snap-1</snapshotId><status>completed</status><storageTier>archive</storageTier>"
+        return f"<snapshotSet><item>{row}</item></snapshotSet>"
 
 
 @pytest.fixture
@@ -143,3 +168,12 @@ async def test_whatever_stands_can_be_named(call: Session, ec2: Any) -> None:
     ]
     for tool, arguments in refused:
         assert (await call(tool, **arguments, **AT)).error_code == "InvalidParameter", arguments
+
+
+async def test_what_decides_what_can_be_done_is_shown(call: Session, ec2: Any) -> None:
+    (vpc,) = (await call("describe_vpcs", **AT))["vpcs"]
+    assert (vpc["cidr_block"], vpc["further_cidr_blocks"]) == ("10.0.0.0/16", ["100.64.0.0/16", "2600:1f00::/56"])
+    (subnet,) = (await call("describe_subnets", **AT))["subnets"]
+    assert ("cidr_block" in subnet, subnet["ipv6_cidr_blocks"]) == (False, ["2600:1f00::/64"])
+    (snapshot,) = (await call("describe_snapshots", **AT))["snapshots"]
+    assert snapshot["storage_tier"] == "archive"

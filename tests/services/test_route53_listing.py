@@ -1,4 +1,4 @@
-"""Listings of a zone that changes while it is listed: page by page at AWS, and token by token here."""
+"""Listings of a zone: while it changes, page by page and token by token; and what is listed is what is taken back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Session, session_of
-from tests.services.strict_route53 import ZONE, Key, StrictRoute53, strict_route53
+from tests.services.strict_route53 import ZONE, Key, StrictRoute53, row, strict_route53, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import change, submit
 
@@ -25,15 +25,24 @@ def zone(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictRoute53]:
 
 
 @pytest.fixture
-async def call(zone: StrictRoute53) -> AsyncIterator[Session]:
+async def empty(zone: StrictRoute53) -> AsyncIterator[Session]:
     async with session_of("route53", ("http", "auto")) as session:
-        batch = []
-        for row in ROWS:
-            name, identifier = row.split("/")
-            routed: dict[str, Any] = {"set_identifier": identifier, "weight": 1} if identifier else {}
-            batch.append(change("CREATE", f"{name}.example.com", "A", "192.0.2.1", **routed))
-        assert not (await submit(session, ZONE, *batch)).is_error
         yield session
+
+
+async def state(call: Session) -> Any:
+    return (await call("list_resource_record_sets", hosted_zone_id=ZONE, **AT))["resource_record_sets"]
+
+
+@pytest.fixture
+async def call(empty: Session) -> Session:
+    batch = []
+    for one in ROWS:
+        name, identifier = one.split("/")
+        routed: dict[str, Any] = {"set_identifier": identifier, "weight": 1} if identifier else {}
+        batch.append(change("CREATE", f"{name}.example.com", "A", "192.0.2.1", **routed))
+    assert not (await submit(empty, ZONE, *batch)).is_error
+    return empty
 
 
 def in_short(row: Any) -> str:
@@ -109,3 +118,59 @@ async def test_a_zone_that_still_holds_records_is_not_planned_away_while_another
     zone.meanwhile = goes
     held = await call("delete_hosted_zone", hosted_zone_id=ZONE, **AT)
     assert (held.error_code, "b.example.com. A" in held["message"]) == ("InvalidParameter", True)
+
+
+CLOUDFRONT = to("Z2FDTNDATAQYW2", "d111111abcdef8.cloudfront.net.")
+LISTED = {
+    "a secondary at CloudFront": row(
+        "fo.example.com.", "A", SetIdentifier="s", Failover="SECONDARY", AliasTarget=CLOUDFRONT
+    ),
+    "a primary at CloudFront": row(
+        "fo.example.com.", "AAAA", SetIdentifier="p", Failover="PRIMARY", AliasTarget=CLOUDFRONT
+    ),
+    "a primary that is not evaluated": row(
+        "fo.example.com.", "A", SetIdentifier="p", Failover="PRIMARY",
+        AliasTarget=to("Z35SXDOTRQ7X7K", "dualstack.lb-1.us-east-1.elb.amazonaws.com."),
+    ),
+    "no multivalue answer, said": row("m.example.com.", "A", "192.0.2.1", MultiValueAnswer="false"),
+    "weighted, and no multivalue answer, said": row(
+        "m.example.com.", "A", "192.0.2.1", SetIdentifier="b", Weight="0", MultiValueAnswer="false"
+    ),
+    "a wildcard": row("\\052.example.com.", "A", "192.0.2.1"),
+    "a star that is none": row("a\\052b.example.com.", "A", "192.0.2.1"),
+    "a star further in": row("x.\\052.example.com.", "TXT", '"x"'),
+    "odd characters in a name": row("\\100\\044\\057.example.com.", "TXT", '"x"'),
+    "an octet beyond ASCII": row("b\\374cher.example.com.", "TXT", '"x"'),
+    "a fingerprint of an unknown length": row("k.example.com.", "SSHFP", "4 2 ABCD EF"),
+    "a digest of an unknown length": row("k.example.com.", "DS", "12345 13 2 ABCDEF"),
+    "a certificate's data, cut": row("_25._tcp.example.com.", "TLSA", "3 1 1 ABCD"),
+    "parameters of a service that are new": row("h.example.com.", "HTTPS", '1 . alpn="h3" ech=AEX+DQ== key65000=x'),
+    "a service's parameters that contradict": row("h.example.com.", "SVCB", "1 . no-default-alpn port=1"),
+    "a lookup with a backslash": row("n.example.com.", "NAPTR", '10 100 "U" "" "!^(.*)$!sip:\\\\1@x!" .'),
+    "texts of many kinds": row("t.example.com.", "TXT", '"a" "b"', '""', '"\\"q\\""', '"\\374"', '"a;b(c)"'),
+    "geoproximity": row(
+        "g.example.com.", "A", "192.0.2.1", SetIdentifier="1",
+        GeoProximityLocation="<Coordinates><Latitude>49.22</Latitude><Longitude>-74.01</Longitude></Coordinates><Bias>5</Bias>",
+    ),
+    "a ttl of nothing": row("z.example.com.", "A", "192.0.2.1").replace("300", "0"),
+    "a region to come": row("r.example.com.", "A", "192.0.2.1", SetIdentifier="1", Region="eusc-de-east-1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LISTED)
+async def test_whatever_is_listed_is_taken_back_as_it_is_listed_and_by_undo(
+    empty: Session, zone: StrictRoute53, case: str
+) -> None:
+    zone.holds(LISTED[case])
+    (listed,) = await state(empty)
+    for dry_run in (True, False):
+        again = await submit(empty, ZONE, {"action": "UPSERT", **listed}, dry_run=dry_run)
+        assert not again.is_error, again.text
+    assert await state(empty) == [listed]
+    key = {name: listed[name] for name in ("name", "type", "set_identifier") if name in listed}
+    gone = await submit(empty, ZONE, {"action": "DELETE", **key})
+    assert not gone.is_error, gone.text
+    assert await state(empty) == []
+    back = await submit(empty, ZONE, *gone["undo"])
+    assert not back.is_error, back.text
+    assert await state(empty) == [listed]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
-from xml.sax.saxutils import escape
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -13,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Session, session_of
-from tests.services.strict_route53 import ZONE, StrictRoute53, strict_route53
+from tests.services.strict_route53 import ZONE, StrictRoute53, row, strict_route53, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import ALIAS, change, submit
 
@@ -227,75 +226,6 @@ async def test_what_differs_from_what_stands_in_its_role_or_place_is_taken(call:
     assert (await submit(call, ZONE, *done["undo"]))["after"] == []
 
 
-def row(name: str, type: str, *values: str, **members: str) -> str:
-    """A record set's members as AWS lists them."""
-    held = "".join(f"<ResourceRecord><Value>{escape(value)}</Value></ResourceRecord>" for value in values)
-    records = f"<TTL>300</TTL><ResourceRecords>{held}</ResourceRecords>" if values else ""
-    more = "".join(f"<{member}>{value}</{member}>" for member, value in members.items())
-    return f"<Name>{name}</Name><Type>{type}</Type>{more}{records}"
-
-
-def to(zone_id: str, name: str, evaluated: str = "false") -> str:
-    health = f"<EvaluateTargetHealth>{evaluated}</EvaluateTargetHealth>"
-    return f"<HostedZoneId>{zone_id}</HostedZoneId><DNSName>{name}</DNSName>{health}"
-
-
-CLOUDFRONT = to("Z2FDTNDATAQYW2", "d111111abcdef8.cloudfront.net.")
-LISTED = {
-    "a secondary at CloudFront": row(
-        "fo.example.com.", "A", SetIdentifier="s", Failover="SECONDARY", AliasTarget=CLOUDFRONT
-    ),
-    "a primary at CloudFront": row(
-        "fo.example.com.", "AAAA", SetIdentifier="p", Failover="PRIMARY", AliasTarget=CLOUDFRONT
-    ),
-    "a primary that is not evaluated": row(
-        "fo.example.com.", "A", SetIdentifier="p", Failover="PRIMARY",
-        AliasTarget=to("Z35SXDOTRQ7X7K", "dualstack.lb-1.us-east-1.elb.amazonaws.com."),
-    ),
-    "no multivalue answer, said": row("m.example.com.", "A", A, MultiValueAnswer="false"),
-    "weighted, and no multivalue answer, said": row(
-        "m.example.com.", "A", A, SetIdentifier="b", Weight="0", MultiValueAnswer="false"
-    ),
-    "a wildcard": row("\\052.example.com.", "A", A),
-    "a star that is none": row("a\\052b.example.com.", "A", A),
-    "a star further in": row("x.\\052.example.com.", "TXT", '"x"'),
-    "odd characters in a name": row("\\100\\044\\057.example.com.", "TXT", '"x"'),
-    "an octet beyond ASCII": row("b\\374cher.example.com.", "TXT", '"x"'),
-    "a fingerprint of an unknown length": row("k.example.com.", "SSHFP", "4 2 ABCD EF"),
-    "a digest of an unknown length": row("k.example.com.", "DS", "12345 13 2 ABCDEF"),
-    "a certificate's data, cut": row("_25._tcp.example.com.", "TLSA", "3 1 1 ABCD"),
-    "parameters of a service that are new": row("h.example.com.", "HTTPS", '1 . alpn="h3" ech=AEX+DQ== key65000=x'),
-    "a service's parameters that contradict": row("h.example.com.", "SVCB", "1 . no-default-alpn port=1"),
-    "a lookup with a backslash": row("n.example.com.", "NAPTR", '10 100 "U" "" "!^(.*)$!sip:\\\\1@x!" .'),
-    "texts of many kinds": row("t.example.com.", "TXT", '"a" "b"', '""', '"\\"q\\""', '"\\374"', '"a;b(c)"'),
-    "geoproximity": row(
-        "g.example.com.", "A", A, SetIdentifier="1",
-        GeoProximityLocation="<Coordinates><Latitude>49.22</Latitude><Longitude>-74.01</Longitude></Coordinates><Bias>5</Bias>",
-    ),
-    "a ttl of nothing": row("z.example.com.", "A", A).replace("300", "0"),
-    "a region to come": row("r.example.com.", "A", A, SetIdentifier="1", Region="eusc-de-east-1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", LISTED)
-async def test_whatever_is_listed_is_taken_back_as_it_is_listed_and_by_undo(
-    call: Session, zone: StrictRoute53, case: str
-) -> None:
-    zone.holds(LISTED[case])
-    (listed,) = await state(call)
-    for dry_run in (True, False):
-        again = await submit(call, ZONE, {"action": "UPSERT", **listed}, dry_run=dry_run)
-        assert not again.is_error, again.text
-    assert await state(call) == [listed]
-    key = {name: listed[name] for name in ("name", "type", "set_identifier") if name in listed}
-    gone = await submit(call, ZONE, {"action": "DELETE", **key})
-    assert not gone.is_error, gone.text
-    assert await state(call) == []
-    back = await submit(call, ZONE, *gone["undo"])
-    assert not back.is_error, back.text
-    assert await state(call) == [listed]
-
-
 async def test_an_alias_whose_target_is_gone_is_deleted_and_said_not_to_come_back(
     call: Session, zone: StrictRoute53
 ) -> None:
@@ -314,6 +244,19 @@ async def test_an_alias_that_goes_alone_comes_back_without_a_word(call: Session,
     done = await submit(call, ZONE, change("DELETE", "www.example.com"))
     assert "note" not in done.content
     assert not (await submit(call, ZONE, *done["undo"])).is_error
+
+
+async def test_a_zones_own_record_sets_can_be_replaced_in_one_batch(call: Session, zone: StrictRoute53) -> None:
+    zone.holds(row("example.com.", "NS", "ns-1.awsdns-01.org.", "ns-2.awsdns-02.net."))
+    start = await state(call)
+    batch = [change("DELETE", "example.com", "NS"), change("CREATE", "example.com", "NS", "ns1.example.net.", ttl=60)]
+    for swap in (batch, batch[::-1]):
+        done = await submit(call, ZONE, *swap)
+        assert not done.is_error, done.text
+        assert not (await submit(call, ZONE, *done["undo"])).is_error
+        assert await state(call) == start
+    for alone in batch:
+        assert (await submit(call, ZONE, alone)).error_code == "InvalidParameter"
 
 
 NAMES = ["a.example.com", "b.example.com", "c.example.com"]
