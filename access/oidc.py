@@ -23,8 +23,12 @@ class OIDCVerifier:
 
     def __init__(self, issuer: str, audience: str, jwks_uri: str) -> None:
         self._jwks_uri = jwks_uri
+        # One for all fetches: to make a client takes 0.1 s of everybody's, and who sends a token can cause a fetch.
+        client = httpx2.AsyncClient(timeout=_FETCH_SECONDS, limits=httpx2.Limits(max_keepalive_connections=0))
         self._verifiers = {
-            algorithm: JWTVerifier(jwks_uri=jwks_uri, issuer=issuer, audience=audience, algorithm=algorithm)
+            algorithm: JWTVerifier(
+                jwks_uri=jwks_uri, issuer=issuer, audience=audience, algorithm=algorithm, http_client=client
+            )
             for algorithm in ALGORITHMS
         }
 

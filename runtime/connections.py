@@ -14,10 +14,10 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger("aws_ops.connections")
-LONGEST_HEAD = 32 * 1024
+LONGEST_HEAD = 16 * 1024
 _MOST_LINES = 256  # of a head that did not come at once; each costs h11 some microseconds
 # What is read at once. h11 takes 3 ms for a kilobyte of the shortest chunks, and others wait meanwhile.
-_READ_BYTES = 8 * 1024
+_READ_BYTES = 4 * 1024
 ACCEPTED_AT_ONCE = 32
 MOST_WITHOUT_A_HEAD = 1_000
 _LOG_SECONDS = 60.0

@@ -168,16 +168,20 @@ def test_no_spelling_of_a_path_is_a_way_round_the_token(running: Process, path: 
 
 def test_what_holds_no_stream_takes_none_of_their_places(running: Process) -> None:
     assert send(running, "HEAD", "/sse", [AUTHORIZED]).status == 405
-    stream = send(running, "GET", "/sse", [AUTHORIZED])
-    assert stream.status == 200
+    stream = open_stream(running)
     assert send(running, "GET", "/sse", [AUTHORIZED]).status == 503
     assert send(running, "GET", "/sse", []).status == 401, "a stranger learns nothing of the load"
     stream.close()
+    open_stream(running).close()
+
+
+def open_stream(running: Process) -> http.client.HTTPResponse:
+    """The one stream that may be open, once that of the test before has gone."""
     end = time.monotonic() + 10
-    while (again := send(running, "GET", "/sse", [AUTHORIZED])).status != 200 and time.monotonic() < end:
+    while (stream := send(running, "GET", "/sse", [AUTHORIZED])).status != 200 and time.monotonic() < end:
         time.sleep(0.05)
-    assert again.status == 200
-    again.close()
+    assert stream.status == 200
+    return stream
 
 
 @pytest.mark.parametrize(
@@ -215,8 +219,7 @@ TYPES = [
 
 @pytest.mark.parametrize(("media_type", "taken"), TYPES)
 def test_a_body_is_json_whatever_the_case_of_its_type_or_415(running: Process, media_type: str, taken: bool) -> None:
-    stream = send(running, "GET", "/sse", [AUTHORIZED])
-    assert stream.status == 200
+    stream = open_stream(running)
     stream.readline()
     messages = stream.readline().decode().removeprefix("data: ").strip()
     accept = ("Accept", "application/json, text/event-stream")
