@@ -1,5 +1,8 @@
 # Stages: `server` (the default) is production; `demo` adds the embedded AWS. Neither keeps pip or a compiler.
-FROM python:3.13-slim AS build
+# The tag says what the digest is of; whoever moves one moves both: docker buildx imagetools inspect python:3.13-slim
+FROM python:3.13-slim@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS python
+
+FROM python AS build
 WORKDIR /build
 COPY requirements.txt .
 # The environment has no pip of its own: the base image's pip fills it, and stays behind in this stage.
@@ -11,12 +14,12 @@ COPY requirements-demo.txt .
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary=:all: --require-hashes --requirement requirements-demo.txt
 
 # What .dockerignore lets through; readable for any uid, whatever the umask of the checkout.
-FROM python:3.13-slim AS source
+FROM python AS source
 WORKDIR /app
 COPY . .
 RUN rm requirements*.txt && chmod -R u=rwX,go=rX .
 
-FROM python:3.13-slim AS base
+FROM python AS base
 RUN pip uninstall --yes --root-user-action=ignore pip \
     && useradd --uid 10001 --user-group --create-home --home-dir /home/app --shell /usr/sbin/nologin app \
     && chmod 755 /home/app

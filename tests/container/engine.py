@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -216,11 +217,16 @@ class Container:
 
 
 def copy_of_the_project(target: Path) -> Path:
-    """Copy what the containers are made from, as it lies in a checkout of somebody whose umask is 077."""
+    """Copy what the containers are made from, as it lies in a checkout of somebody whose umask is 077.
+
+    The base is named without its digest there, which no stand-in can have.
+    """
     leave = shutil.ignore_patterns(".*", "__pycache__", "tests", "node_modules")
     shutil.copytree(ROOT, target, ignore=leave)
     for name in (".dockerignore", ".env.example"):
         shutil.copy2(ROOT / name, target)
+    dockerfile = target / "Dockerfile"
+    dockerfile.write_text(re.sub("@sha256:[0-9a-f]{64}", "", dockerfile.read_text()))
     for path in target.rglob("*"):
         path.chmod(0o700 if path.is_dir() or path.suffix == ".sh" else 0o600)
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,13 @@ SCRIPTS = ["docker-start.sh", "tests/container/setup.sh", ".ci/run"]
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     command = [TOOLS / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile"]
     assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == ""
+
+
+def test_every_image_that_is_built_upon_is_named_by_its_digest() -> None:
+    stages = re.findall(r"(?m)^FROM (\S+)(?: AS (\S+))?$", (ROOT / "Dockerfile").read_text())
+    bases = {image for image, _ in stages} - {name for _, name in stages}
+    assert bases
+    assert all(re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", base) for base in bases)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
