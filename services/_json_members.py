@@ -72,6 +72,17 @@ def parsed(text: str) -> Any:
         raise ValueError("is nested too deep") from None
 
 
+def finite(text: str) -> Number:
+    """Return a number as its text.
+
+    Raises:
+        ValueError: JSON has no such number (NaN), or it reads as infinite (1e999).
+    """
+    if not math.isfinite(float(text)):
+        raise ValueError("holds a number that JSON has not")
+    return Number(text)
+
+
 def strictly_parsed(text: str) -> Any:
     """Return what a JSON text says, numbers as their texts, where every reader of JSON reads the same.
 
@@ -80,13 +91,8 @@ def strictly_parsed(text: str) -> Any:
             infinite (1e999).
     """
 
-    def number(text: str) -> Number:
-        if not math.isfinite(float(text)):
-            raise ValueError("holds a number that JSON has not")
-        return Number(text)
-
     try:
-        return json.loads(text, parse_int=Number, parse_float=number, parse_constant=number)
+        return json.loads(text, parse_int=Number, parse_float=finite, parse_constant=finite)
     except RecursionError:
         raise ValueError("is nested too deep") from None
 

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services._json_members import finite
+
 _ACTION = re.compile(r"[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+")
 _KEYS = {"Version", "Id", "Statement"}
 _STATEMENT_KEYS = {
@@ -28,7 +30,7 @@ def parse_policy(text: str) -> str:
         ValueError: it is no JSON, or breaks the grammar; says where.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_without_repeats)
+        document = json.loads(text, object_pairs_hook=_without_repeats, parse_float=finite, parse_constant=finite)
     except _Repeated as repeated:
         raise ValueError(f"names {repeated} twice in one place") from None
     except (ValueError, RecursionError):

@@ -291,3 +291,21 @@ async def test_a_template_holds_json_numbers_alone(session: Callable[..., Any], 
     )
     held = value(made["arn"], "production")
     assert held.endswith('"n": 12345678901234567890123, "x": 1.10}')
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_policy_holds_json_numbers_alone(session: Callable[..., Any], standin: Standin, number: str) -> None:
+    one = {"Effect": "Allow", "Action": "s3:GetObject", "Condition": {"NumericEquals": {"s3:max-keys": [1]}}}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{**one, "Resource": "*"}]})
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [{**one, "Principal": {"AWS": STAGING}}]})
+    call = await session()
+    standin.forget_calls()
+    for tool, name, text in (
+        ("create_policy", "document", document),
+        ("create_role", "trust_policy", trust),
+        ("put_secret_policy", "policy", trust),
+    ):
+        named = {"create_policy": {"policy_name": "p"}, "create_role": {"role_name": "r"}}.get(tool, {"secret_id": "s"})
+        refused = await call(tool, **{**named, **AT, name: text.replace("[1]", f"[{number}]")})
+        assert refused.error_code == "InvalidParameter", tool
+    assert standin.calls() == []
