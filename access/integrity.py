@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import xml.parsers.expat
 from functools import partial
@@ -22,7 +23,8 @@ CONNECT_SECONDS = 3
 ONCE, DOCUMENT, CONNECT_TIMEOUT = "aws_ops_once", "aws_ops_document", "aws_ops_connect"
 _JSON, _XML = ("json",), ("query", "ec2")
 _CHUNK = 65_536
-_MOST_BUFFERED = 4 * 1_048_576
+_MOST_BYTES = 32 * 1_048_576  # of an answer; of an object as many as the range that is asked for
+_RANGE = re.compile(r"bytes=(\d{1,20})-(\d{1,20})")
 
 
 class CheckedSession:
@@ -56,9 +58,8 @@ class CheckedSession:
         streamed, request.stream_output = request.stream_output, True  # the reading is ours
         response = self._session.send(request)
         promised = response.headers.get("content-length", "")
-        if streamed and not (promised.isdigit() and int(promised) <= _MOST_BUFFERED):
-            return response
-        body = _read(response.raw, request.url, end)
+        _forget_checksums_of_checksums(response.headers)
+        body = _read(response.raw, request.url, end, _most_bytes(request, response))
         if request.method != "HEAD" and promised.isdigit() and len(body) < int(promised):
             raise broken_connection(request.url)
         response._content = body
@@ -106,12 +107,31 @@ def _timeout(longest_read: float, request: Any) -> Timeout:
     )
 
 
-def _read(raw: Any, url: str, end: float) -> bytes:
+def _most_bytes(request: Any, response: Any) -> int:
+    """Return how many bytes of an answer are taken: of an object no more than the range has that was asked for."""
+    if response.status_code >= 300:  # that is no part of the object
+        return _MOST_BYTES
+    wanted = request.headers.get("Range", "")
+    asked = _RANGE.fullmatch(wanted.decode() if isinstance(wanted, bytes) else wanted)
+    return int(asked[2]) - int(asked[1]) + 1 if asked else _MOST_BYTES
+
+
+def _forget_checksums_of_checksums(headers: Any) -> None:
+    """Keep botocore from holding a body against what was made of its parts' checksums: that fits no body."""
+    if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+        return
+    for name in [name for name in headers if name.lower().startswith("x-amz-checksum-")]:
+        del headers[name]
+
+
+def _read(raw: Any, url: str, end: float, most: int) -> bytes:
     """Read a body to its end; a piece at a time, so that one that drips takes no longer than a silent one."""
-    pieces: list[bytes] = []
+    pieces, size = list[bytes](), 0
     try:
-        while piece := raw.read1(_CHUNK, decode_content=False):
+        while piece := raw.read1(min(_CHUNK, most + 1 - size), decode_content=False):
             pieces.append(piece)
+            if (size := size + len(piece)) > most:
+                raise broken_connection(url)
             if time.monotonic() > end:
                 raise timed_out(url)
     except Exception as error:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import unquote_plus
 
 from cachetools import TTLCache
 from pydantic import AfterValidator, Field, StringConstraints
@@ -96,12 +97,22 @@ class ObjectHead(AWSModel):
     key: str
     content_length: int
     content_type: str | None = None
+    content_encoding: str | None = None
     e_tag: str | None = Field(default=None, alias="ETag")
     last_modified: Timestamp | None = None
     version_id: str | None = None
     storage_class: str | None = None
+    archive_status: str | None = Field(default=None, description="Where set, it must be restored to be read")
+    restore: str | None = Field(default=None, description="How far a restoring is, and until when the copy stays")
+    expiration: str | None = Field(default=None, description="When a lifecycle rule removes it")
     server_side_encryption: str | None = None
+    ssekms_key_id: str | None = Field(default=None, alias="SSEKMSKeyId")
+    object_lock_mode: str | None = None
+    object_lock_retain_until_date: Timestamp | None = None
+    object_lock_legal_hold_status: str | None = None
+    replication_status: str | None = None
     metadata: dict[str, str] = {}
+    missing_meta: int | None = Field(default=None, description="Metadata that AWS left out")
 
 
 class ObjectContent(AWSModel):
@@ -117,6 +128,7 @@ class ObjectContent(AWSModel):
     truncated: bool
     next_start: int | None = None
     content_type: str | None = None
+    content_encoding: str | None = Field(default=None, description="What the stored bytes are packed in, such as gzip")
     e_tag: str = Field(alias="ETag")
     version_id: str | None = None
 
@@ -144,6 +156,8 @@ class ObjectVersionRow(AWSModel):
     is_latest: bool
     last_modified: Timestamp | None = None
     size: int | None = None
+    storage_class: str | None = None
+    e_tag: str | None = Field(default=None, alias="ETag")
     delete_marker: bool = False
 
 
@@ -312,6 +326,20 @@ def _answers(client: Any, bucket: str) -> bool:
             raise
         return False
     return True
+
+
+def uploads_page(at: At, size: int, **more: str) -> dict[str, Any]:
+    """Ask for a page of unfinished uploads, with keys as they are.
+
+    A key may hold what XML cannot; AWS then encodes it, if told to and where it says so. Of the other listings botocore
+    asks and reads that itself.
+    """
+    page: dict[str, Any] = at.client.list_multipart_uploads(EncodingType="url", MaxUploads=size, **at.bucket, **more)
+    if page.get("EncodingType") == "url":
+        for row, name in [*((row, "Key") for row in page.get("Uploads", [])), (page, "NextKeyMarker")]:
+            if name in row:
+                row[name] = unquote_plus(row[name])
+    return page
 
 
 def own(answer: Any, **more: Any) -> dict[str, Any]:

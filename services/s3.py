@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from access.trace import MAX_ATTEMPTS
-from errors import InvalidParameter, is_denial, is_missing, translate
+from errors import AWSError, InvalidParameter, is_denial, is_missing, translate
 from services._s3 import (
     At,
     Bucket,
@@ -188,6 +189,7 @@ class S3Service(BucketService):
                 raise InvalidParameter(
                     f"start: the object ends before; it has {answer['ContentLength']} bytes."
                 ) from None
+        _check_range(answer, start)
         size = int(str(answer.get("ContentRange") or f"/{answer['ContentLength']}").rpartition("/")[2])
         content, encoding, used = _readable(data, last=start + len(data) >= size)
         cut = start + used < size
@@ -312,6 +314,16 @@ def _read(client: Any, request: Mapping[str, Any]) -> tuple[Mapping[str, Any], b
         except Exception as error:
             if Call.current().trace.attempts >= MAX_ATTEMPTS or not translate(error).retryable:
                 raise
+
+
+def _check_range(answer: Mapping[str, Any], start: int) -> None:
+    """Refuse what does not begin where it was asked to: whoever answers then knows no ranges."""
+    begins = re.match(r"bytes (\d{1,20})-", str(answer.get("ContentRange", "")))
+    if (int(begins[1]) if begins else 0) != start:
+        raise AWSError(
+            "InvalidRange", "The answer is not of the range that was asked for.", retryable=False,
+            next_step="Read the object from its start, as far as max_bytes goes.",
+        )  # fmt: skip
 
 
 def _readable(data: bytes, *, last: bool) -> tuple[str, str, int]:

@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from errors import AWSError, DeadlineExceeded, InvalidParameter, after, header_of, is_denial, is_missing, translate
-from services._s3 import At, BucketName, BucketOwner, BucketService, GoneBucket, MadeBucket, NewBucketName, Posture
+from services._s3 import (
+    At,
+    BucketName,
+    BucketOwner,
+    BucketService,
+    GoneBucket,
+    MadeBucket,
+    NewBucketName,
+    Posture,
+    uploads_page,
+)
 from services.base import DESTROY, READ, WRITE, Plan, Target, tool
 from toolcall.call import Call
 
@@ -104,7 +114,7 @@ class S3BucketsService(BucketService):
         held = at.client.list_object_versions(MaxKeys=1, **at.bucket)
         if held.get("Versions") or held.get("DeleteMarkers"):
             raise InvalidParameter("The bucket is not empty: it holds objects, versions or markers. Nothing was done.")
-        uploads = at.client.list_multipart_uploads(MaxUploads=1000, **at.bucket).get("Uploads", [])
+        uploads = uploads_page(at, 1000).get("Uploads", [])
         tags = _tags(at)
         lost = f"The bucket, its settings, its {len(tags)} tag(s) and its hold on the name are gone."
         if uploads:

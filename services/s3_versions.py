@@ -28,6 +28,7 @@ from services._s3 import (
     WrittenObject,
     keeps_versions,
     own,
+    uploads_page,
     version,
     written,
 )
@@ -137,10 +138,8 @@ class S3VersionsService(BucketService):
     ) -> MultipartUploads:
         """List uploads that were begun and not finished; their parts cost money."""
         at = self.at(target, bucket, expected_bucket_owner)
-        request: dict[str, Any] = {"MaxUploads": max_results, **at.bucket}
-        if next_token:
-            request["KeyMarker"], request["UploadIdMarker"] = _unpack(next_token)
-        page = at.client.list_multipart_uploads(**request)
+        markers = zip(("KeyMarker", "UploadIdMarker"), _unpack(next_token), strict=True) if next_token else ()
+        page = uploads_page(at, max_results, **dict(markers))
         rows = [MultipartUpload.model_validate(row) for row in page.get("Uploads", [])]
         following = _pack(page["NextKeyMarker"], page["NextUploadIdMarker"]) if page.get("IsTruncated") else None
         return MultipartUploads(uploads=rows, count=len(rows), truncated=following is not None, next_token=following)
