@@ -44,12 +44,16 @@ class Standing:
         """Return the names of the roles by which this server comes to a target's account.
 
         They are the call's own, those of all accounts configured with that number, and the one that the server starts
-        from, where it is in that account. IAM tells no two roles of an account apart by case or path.
+        from, where it is in that account and assumes one of these. IAM tells no two roles of an account apart by case
+        or path.
         """
         credentials, caller, number = self._desk.credentials, self._call.caller, self.account_id(target)
-        arns = credentials.roles_of(self._call.grant(target), caller)
+        own = self._call.grant(target)
+        arns, also = credentials.roles_of(own, caller), list(map(identity_of, self._desk.settings.accounts))
+        if any(identity.role_arn for identity in (own.identity, *also)):
+            also.append(Identity())
         with _at_most(_PATIENCE_SECONDS, self._call.trace.deadline):
-            for identity in (*map(identity_of, self._desk.settings.accounts), Identity()):
+            for identity in also:
                 if credentials.known_account_id(identity) in (None, number):
                     with suppress(Exception):  # one that cannot be reached is no way in now
                         arns = [*arns, *credentials.roles_of(Grant(identity, self._desk.settings.region), caller)]
