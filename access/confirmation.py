@@ -27,6 +27,7 @@ from errors import ConfirmationInvalid
 LIFETIME_SECONDS = 300
 ELSEWHERE_SECONDS = 60
 MOST_CHARACTERS = 1500
+_MOST_IN_A_QUESTION = 1440  # a few words may stand before it
 _MOST_TARGET = 1120
 
 
@@ -53,14 +54,14 @@ class Plan:
         return said | {"will_be_lost": cut(self.will_be_lost, room)}
 
     def question(self, tool: str, account: str | None, number: str | None, region: str | None) -> str:
-        """Return the question to a person: one line of visible ASCII, of at most MOST_CHARACTERS.
+        """Return the question to a person: one line of visible ASCII, of somewhat less than MOST_CHARACTERS.
 
         The target, account and number stand last, so that nothing that others wrote comes after them.
         """
         target = escaped(self.target, _MOST_TARGET).replace('"', '\\"')
         numbered = f" ({number})" if number and number != account else ""
         begin, end = f"{tool} in {region}: ", f' It is about "{target}" in account {account}{numbered}.'
-        return begin + cut(self.will_be_lost, MOST_CHARACTERS - len(begin) - len(end)) + end
+        return begin + cut(self.will_be_lost, _MOST_IN_A_QUESTION - len(begin) - len(end)) + end
 
     @property
     def digest(self) -> str:

@@ -49,7 +49,8 @@ def tool_tables(*toolsets: str) -> str:
     """A table per toolset: tool, scope, what it does."""
     rows: dict[str, list[str]] = {}
     for service, tool in all_tools().values():
-        scope = tool.spec.scope.value + (", `destroy` when forced" if len(tool.spec.scopes) > 1 else "")
+        scope = tool.spec.scope.value + (", `destroy` where asked" if len(tool.spec.scopes) > 1 else "")
+        scope += " and `reveal` where it discloses" if tool.spec.reveals_if is not None else ""
         text = (tool.description or "").split("\n")[0]
         required = [f"`{name}`" for name in tool.parameters.get("required", [])]
         rows.setdefault(service.toolset, []).append(f"| `{tool.name}` | {scope} | {', '.join(required)} | {text} |")

@@ -66,12 +66,11 @@ class Standing:
     def _asked(self) -> set[str]:
         """Return the numbers that STS alone knows: of profiles whose file does not say."""
         credentials, settings, found = self._desk.credentials, self._desk.settings, set[str]()
-        for identity in map(identity_of, settings.accounts):
-            if credentials.known_account_id(identity) is None:
-                try:
-                    found.add(credentials.account_id(Grant(identity, settings.region), self._call.caller))
-                except Exception:  # noqa: S112 - one that cannot be reached vouches for no number
-                    continue
+        with _at_most(_PATIENCE_SECONDS, self._call.trace.deadline):
+            for identity in map(identity_of, settings.accounts):
+                if credentials.known_account_id(identity) is None:
+                    with suppress(Exception):  # one that cannot be reached vouches for no number
+                        found.add(credentials.account_id(Grant(identity, settings.region), self._call.caller))
         return found
 
 

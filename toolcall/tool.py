@@ -205,7 +205,12 @@ class ServiceTool(Tool):
         """Run what comes before AWS in a thread, among a few places of the caller's own."""
         name = call.caller.name
         run = self._desk.execution.run
-        return await run(work, identity=("before", name), caller=name, deadline=call.trace.deadline)
+
+        def in_thread() -> T:
+            current_trace.set(call.trace)  # what it asks STS ends with the call
+            return work()
+
+        return await run(in_thread, identity=("before", name), caller=name, deadline=call.trace.deadline)
 
     def _look(self, values: dict[str, Any]) -> Callable[[], Plan | None]:
         """Return what plans this act; a tool that looks first plans none where the act is plain."""

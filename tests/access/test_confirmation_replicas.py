@@ -12,6 +12,7 @@ import boto3
 import pytest
 
 from access.confirmation import ELSEWHERE_SECONDS, LIFETIME_SECONDS, Confirmations
+from tests.access.test_confirmation import YES, done, modern, question
 from tests.conftest import Session, running, standin_alone
 from tests.contract import all_tools
 from tests.standin import Standin
@@ -99,6 +100,17 @@ async def test_a_yes_that_was_never_used_is_good_at_no_process_that_began_later(
         async with process() as new:
             assert (await new("put_role_policy", **granting, confirm=token)).error_code == "ConfirmationInvalid"
         assert (await old("put_role_policy", **granting, confirm=token))["success"]
+
+
+async def test_a_question_that_a_process_did_not_live_to_ask_is_no_yes_of_its_own(standin: Standin) -> None:
+    aws("secretsmanager").create_secret(Name="app/asked", SecretString="v")
+    act = {"secret_id": "app/asked", "force_delete_without_recovery": True}
+    async with running(AUDIT_HMAC_KEY=KEY) as old:
+        state = await question(old, act)
+        async with running(AUDIT_HMAC_KEY=KEY) as new:
+            refused = await modern(new, act, inputResponses=YES, requestState=state)
+            assert refused["result"]["structuredContent"]["error_code"] == "ConfirmationInvalid"
+        assert done(await modern(old, act, inputResponses=YES, requestState=state))
 
 
 async def test_what_can_be_done_again_is_taken_elsewhere_in_its_first_minute_alone(granting: dict[str, Any]) -> None:

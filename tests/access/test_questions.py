@@ -196,7 +196,7 @@ async def test_no_word_of_others_is_read_as_one_of_the_question(aws: str, tool: 
 def assert_it_asks_one_thing(question: str, target: str) -> None:
     assert question.isascii()
     assert question.isprintable()
-    assert len(question) <= MOST_CHARACTERS + len("Nothing was done yet: this needs a person's yes. ")
+    assert len(question) <= MOST_CHARACTERS
     assert_others_are_quoted(question.removesuffix(end := in_question(target)))
     assert question.endswith(end)
 
