@@ -4,21 +4,26 @@ AWSOpsError
 ├── ConfigurationError       the server cannot start as it is configured
 ├── Refusal                  we said no, before any AWS call
 │   ├── InvalidParameter  UnknownAccount  RoleNotAllowed  ProfileNotAllowed  RegionNotAllowed
-│   ├── AccountNotAllowed  ScopeRequired  NoCredentials  RateLimited  ShuttingDown  AuditUnavailable
+│   ├── AccountNotAllowed  ScopeRequired  NoCredentials  InvalidConfiguration
+│   ├── RateLimited  ShuttingDown  AuditUnavailable
 │   └── ConfirmationRequired  ConfirmationInvalid  VersionConflict
 ├── DeadlineExceeded         time ran out, and nothing was changed
 ├── OutcomeUnknown           a change may have reached AWS; its answer did not reach us
 ├── AWSError                 AWS said no; `code` is AWS's own
+│   └── IncompleteAnswer     its answer lacks what it should have
 └── InternalError            a fault of ours
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from aws_codes import DENIED, MISSING, meaning, of_a_delete_marker, without_body
+from aws_failures import KINDS, Kind, words_for
+from aws_transport import CHECK_BUNDLE, UNREACHABLE, never_reached_aws, words_for_transport
+from plain_words import printable
 
 
 class AWSOpsError(Exception):
@@ -110,6 +115,12 @@ class NoCredentials(Refusal):
     code = "NoCredentials"
 
 
+class InvalidConfiguration(Refusal):
+    """A setting of the host's AWS configuration keeps a request from being made."""
+
+    code = "InvalidConfiguration"
+
+
 class RateLimited(Refusal):
     code = "RateLimited"
     retryable = True
@@ -151,15 +162,12 @@ class InternalError(AWSOpsError):
     usual_next_step = "Tell the server's operator this request_id."
 
 
-# What reading a member that AWS's answer lacks raises: a model, or a plain look-up.
-INCOMPLETE = (ValidationError, KeyError)
-
-
 class AWSError(AWSOpsError):
     """AWS refused or failed. The code, text and request id are AWS's own.
 
     Args:
         definite: Whether the request that failed had no effect: AWS said no, or never got it.
+        theirs: The part of the message that AWS wrote, as AWS wrote it; a submitted secret may stand in it.
     """
 
     def __init__(
@@ -171,12 +179,18 @@ class AWSError(AWSOpsError):
         definite: bool = True,
         request_id: str | None = None,
         next_step: str | None = None,
+        theirs: str = "",
     ) -> None:
         super().__init__(message, next_step=next_step)
-        self.definite = definite
+        self.definite, self._theirs = definite, theirs
         self._code = code
         self._request_id = request_id
         self.retryable = retryable
+
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Have what AWS wrote changed, such as a secret taken out; our own words about it stand."""
+        if shown := printable(self._theirs):
+            self.message = self.message.replace(shown, printable(change(self._theirs)))
 
     @property
     def error_code(self) -> str:
@@ -187,130 +201,104 @@ class AWSError(AWSOpsError):
         return self._request_id
 
 
-_NEXT_STEPS = tuple(
-    (re.compile(codes), step)
-    for codes, step in (
-        ("AccessDenied|Unauthorized|NotAuthorized", "Grant the target role the IAM action named in the message."),
-        (
-            "ExpiredToken|InvalidClientToken|SignatureDoesNotMatch|UnrecognizedClient",
-            "Check the server's own credentials and clock: run `python server.py --check`.",
-        ),
-        ("Throttl|TooManyRequests|RequestLimit|SlowDown|LimitExceeded", "Wait and retry; ask for less at a time."),
-        ("PreconditionFailed|ConditionalRequestConflict", "It exists already or has changed: look at it as it is now."),
-        ("ResourceNotFound|NoSuch|NotFound", "Check the name, the account and the region; list what exists there."),
-        ("ResourceExists|AlreadyExists", "Choose another name, or update what exists."),
-        ("InvalidRequest|InvalidState|Conflict", "Describe the resource to see its state, then retry."),
-    )
-)
-_RETRYABLE_CODES = re.compile(
-    "Throttl|TooManyRequests|RequestLimitExceeded|SlowDown|ServiceUnavailable|"
-    "InternalFailure|InternalServiceError|InternalError|PriorRequestNotComplete"
-)
-# An answer to HEAD has no body, so botocore has the status alone for a code.
-_OF_A_HEAD = {"403": "AccessDenied", "404": "NotFound", "412": "PreconditionFailed"}
+class IncompleteAnswer(AWSError, KeyError, IndexError):
+    """AWS's answer lacks a member that it should have, or holds another kind of thing in its place.
+
+    Raised by what reads answers, and by nothing else: a KeyError of our own is a fault of ours.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ServiceUnavailable",
+            "AWS's answer was incomplete or not understood.",
+            retryable=True,
+            definite=False,
+            next_step=UNREACHABLE,
+        )
+
+
+_CODE = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _PAGE = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
-_UNREACHABLE_NEXT_STEP = "Retry; if it persists check the network path and VPC endpoints to AWS."
 
 
 def translate(error: BaseException) -> AWSOpsError:
-    """Return the failure that stands for an exception. The only place that knows botocore's exceptions.
-
-    A class is told by its type: botocore's ReadTimeoutError has a `.response` that is None.
-    """
-    import botocore.exceptions as aws
-
+    """Return the failure that stands for an exception. The only place that knows botocore's exceptions."""
     if isinstance(error, AWSOpsError):
         return error
-    if isinstance(error, aws.ClientError):
-        return _from_client_error(error.response)
-    if isinstance(error, aws.ParamValidationError):
-        return InvalidParameter("AWS's API model does not admit these arguments.")
-    if isinstance(error, aws.ProfileNotFound):
-        return NoCredentials(
-            "The profile is not in the host's AWS configuration.", next_step="Check AWS_PROFILE and ~/.aws/config."
-        )
-    if isinstance(error, _credential_errors(aws)):
-        return NoCredentials(
-            "No AWS credentials could be had for this identity.",
-            next_step="Check the server's credentials (IRSA, profile, SSO login) with `python server.py --check`.",
-        )
-    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, *_half_read(aws))):
-        return AWSError(
-            "ServiceUnavailable",
-            f"{_describe_transport(error)}.",
-            retryable=True,
-            definite=never_reached_aws(error),
-            next_step=_UNREACHABLE_NEXT_STEP,
-        )
-    return InternalError("The server failed to answer; its log has the details under this request.")
+    names = tuple(cls.__name__ for cls in type(error).__mro__ if cls.__module__.startswith("botocore."))
+    kind = next((KINDS[name] for name in names if name in KINDS), Kind.OURS)
+    if kind is Kind.ANSWER:
+        return _from_client_error(error)
+    if kind is Kind.TRANSPORT:
+        return _from_transport(error)
+    if kind is Kind.OURS:
+        return InternalError("The server failed to answer; its log has the details under this request.")
+    message, next_step = words_for(names, kind)
+    if kind is Kind.BUSY:
+        return AWSError("TooManyRequests", message, retryable=True, next_step=next_step)
+    return _REFUSALS[kind](message, next_step=next_step)
 
 
-def _from_client_error(response: Any) -> AWSError:
-    error, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code = str(error.get("Code") or "Unknown")
+_REFUSALS: dict[Kind, type[Refusal]] = {
+    Kind.CREDENTIALS: NoCredentials,
+    Kind.CONFIGURATION: InvalidConfiguration,
+    Kind.ARGUMENT: InvalidParameter,
+}
+
+
+def _from_client_error(failed: Any) -> AWSError:
+    error, metadata = failed.response.get("Error", {}), failed.response.get("ResponseMetadata", {})
+    code, message = str(error.get("Code") or ""), str(error.get("Message") or "")
     status = int(metadata.get("HTTPStatusCode") or 0)
-    message = str(error.get("Message") or f"AWS answered {code}.")
-    if "Signature" in code:  # what follows is the request as AWS saw it, session token and all
-        message = message.split("\n")[0]
-    if "<" not in message and code in _OF_A_HEAD:
-        code, message = _OF_A_HEAD[code], f"{message}."
-    elif (
-        code.isdigit() or not error.get("Code") or _PAGE.match(message)
-    ):  # no error of an AWS API, but a page of whatever stands before it
-        code, message = (
-            "InternalFailure" if status >= 500 else "TooManyRequests" if status == 429 else "UnknownError",
-            f"AWS answered with HTTP status {status}.",
-        )
-    retryable = status >= 500 or status == 429 or bool(_RETRYABLE_CODES.search(code))
-    otherwise = "Retry in a moment." if retryable else "Correct what the message names and call again."
+    headers = metadata.get("HTTPHeaders") or {}
+    theirs, next_step = "", None
+    if _PAGE.match(message) or (code and not code.isdigit() and not _CODE.fullmatch(code)):
+        # No error of an AWS API, but a page of whatever stands before it.
+        code = "InternalFailure" if status >= 500 else "TooManyRequests" if status == 429 else "UnknownError"
+        message = f"AWS answered with HTTP status {status}."
+    elif not code or code.isdigit():  # an answer to HEAD has no body, so botocore has the status alone for a code
+        code, message, next_step = without_body(status, headers, str(failed.operation_name))
+    else:
+        if "Signature" in code:  # what follows is the request as AWS saw it, session token and all
+            message = message.split("\n")[0]
+        theirs, message = message, printable(message)
+        if (deleted := of_a_delete_marker(code, headers)) is not None:
+            (message, next_step), theirs = deleted, ""
+    told = meaning(code, message, status)
     return AWSError(
         code,
+        message or f"AWS answered {code}.",
+        retryable=told.retryable,
+        request_id=printable(str(metadata.get("RequestId") or ""))[:128] or None,
+        next_step=next_step or told.next_step,
+        theirs=theirs,
+    )
+
+
+def _from_transport(error: BaseException) -> AWSError:
+    unsent, (message, next_step, retryable) = never_reached_aws(error), words_for_transport(error)
+    return AWSError(
+        "ServiceUnavailable" if retryable else "TLSError" if "certificate" in next_step else "RequestNotSent",
         message,
         retryable=retryable,
-        request_id=metadata.get("RequestId"),
-        next_step=next((step for pattern, step in _NEXT_STEPS if pattern.search(code)), otherwise),
+        definite=unsent,
+        next_step=next_step,
     )
 
 
-def _half_read(aws: Any) -> tuple[type[Exception], ...]:
-    """What an answer raises that is not all there, or not what it claims to be."""
-    from botocore.parsers import ResponseParserError
-
-    return (ResponseParserError, aws.IncompleteReadError, aws.FlexibleChecksumError, *INCOMPLETE)
-
-
-def _credential_errors(aws: Any) -> tuple[type[Exception], ...]:
-    return (
-        aws.NoCredentialsError,
-        aws.PartialCredentialsError,
-        aws.CredentialRetrievalError,
-        aws.MetadataRetrievalError,
-        aws.TokenRetrievalError,
-        aws.SSOError,
-        aws.InvalidConfigError,
-        aws.ConfigParseError,
-        aws.UnauthorizedSSOTokenError,
-    )
-
-
-def _describe_transport(error: BaseException) -> str:
-    import botocore.exceptions as aws
-
-    if isinstance(error, (aws.ConnectTimeoutError, aws.ReadTimeoutError)):
-        return "AWS did not answer in time"
-    if isinstance(error, aws.EndpointConnectionError):
-        return "AWS could not be reached"
-    if isinstance(error, (aws.HTTPClientError, aws.ConnectionError, aws.IncompleteReadError)):
-        return "The connection to AWS broke"
-    return "AWS's answer was incomplete or not understood"
-
-
-def broken_connection(url: str) -> Exception:
-    """Return botocore's own error for a connection that closed before the answer was whole."""
-    import botocore.exceptions as aws
-
-    closed: Exception = aws.ConnectionClosedError(endpoint_url=url)
-    return closed
+def unusable(error: Exception) -> AWSOpsError:
+    """Return what keeps a client from being made: a setting of the host's, of which botocore says little."""
+    if isinstance(failure := translate(error), Refusal):
+        return failure
+    if isinstance(error, OSError):
+        return InvalidConfiguration("The CA bundle cannot be read.", next_step=CHECK_BUNDLE)
+    if "endpoint" in str(error):
+        return InvalidConfiguration(
+            "An endpoint in the environment or the AWS configuration is no URL.",
+            next_step="Check AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE> and endpoint_url: each begins with https://.",
+        )
+    message, next_step = words_for((), Kind.CONFIGURATION)
+    return InvalidConfiguration(message, next_step=next_step)
 
 
 def header_of(error: BaseException, name: str) -> str | None:
@@ -324,44 +312,16 @@ def after(done: Sequence[str], error: BaseException) -> AWSOpsError:
     """Return the failure of an act of several steps, saying which of them had been taken."""
     failure = translate(error)
     if done:
-        failure.message = f"{failure.message.rstrip('. ')}. Done before that: {', '.join(done)}."
+        dot = "" if failure.message.endswith(".") else "."
+        failure.message = f"{failure.message}{dot} Done before that: {', '.join(done)}."
     return failure
-
-
-def timed_out(url: str) -> Exception:
-    """Return botocore's own error for an answer that did not come in time."""
-    import botocore.exceptions as aws
-
-    late: Exception = aws.ReadTimeoutError(endpoint_url=url)
-    return late
-
-
-def broken_read(url: str, error: Exception) -> Exception:
-    """Return botocore's own error for what its HTTP library raises while a body is read."""
-    from urllib3.exceptions import ReadTimeoutError
-
-    return timed_out(url) if isinstance(error, ReadTimeoutError) else broken_connection(url)
 
 
 def is_missing(failure: AWSOpsError) -> bool:
     """Tell whether AWS said that the resource does not exist."""
-    return bool(re.search("NotFound|NoSuch", failure.error_code))
+    return MISSING.search(failure.error_code) is not None
 
 
 def is_denial(failure: AWSOpsError) -> bool:
     """Tell whether AWS refused for want of permission."""
-    return bool(re.search("AccessDenied|Unauthorized|NotAuthorized", failure.error_code))
-
-
-def never_reached_aws(error: BaseException | None) -> bool:
-    """Tell whether a transport error happened before the request left this machine."""
-    import botocore.exceptions as aws
-
-    return isinstance(error, (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError))
-
-
-def is_unanswered(error: BaseException) -> bool:
-    """Tell whether a transport error leaves open what became of a request."""
-    import botocore.exceptions as aws
-
-    return isinstance(error, (aws.HTTPClientError, aws.ConnectionError)) and not never_reached_aws(error)
+    return DENIED.search(failure.error_code) is not None

@@ -1,7 +1,8 @@
-"""What is wrong with a value, in words of JSON and AWS, not of Python; they never quote the value."""
+"""What is wrong with a value, in words of JSON and AWS, not of Python, which never quote it; and others' words."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -51,3 +52,13 @@ def first_problem(error: ValidationError, where: str = "", renamed: Mapping[str,
     place = where.replace("*", field.upper() or "*") if where.endswith("_*") else f"{where} {field}".strip()
     text = in_plain_words(problem)
     return f"{place}: {text}" if place else text
+
+
+def printable(text: str) -> str:
+    """Return a text on one line; what cannot be seen, or moves what can, stands as its escape in JSON."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"

@@ -23,7 +23,7 @@ from access.renewal import Obtained, RenewingCredentials
 from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
 from config import Settings
-from errors import NoCredentials, is_denial, translate
+from errors import NoCredentials, is_denial, translate, unusable
 from named_accounts import ROLE_ARN
 
 # A client's methods are made for it anew: 160 KB for STS, 180 for Secrets Manager, 380 for S3, 430 for IAM, 1,500 for
@@ -187,9 +187,11 @@ class CredentialStore:
         session.handed = credentials = self._credentials_of(signer)
         try:
             client = session.boto.client(service, region_name=region, config=config)
+            share_tls(client)
+        except (ValueError, TypeError, OSError) as error:
+            raise unusable(error) from error
         finally:
             session.handed = None
-        share_tls(client)
         check_answers(client)
         watch(client, credentials)
         return client

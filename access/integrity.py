@@ -16,7 +16,9 @@ from typing import Any
 
 from botocore.httpsession import Timeout
 
-from errors import OutcomeUnknown, broken_connection, broken_read, is_unanswered, timed_out
+from access.answers import CheckedParsers
+from aws_transport import broken_connection, broken_read, is_unanswered, timed_out
+from errors import OutcomeUnknown
 
 CONNECT_SECONDS = 3
 # In a request's context: it must not be repeated; its answer is a document; how long connecting may take.
@@ -88,6 +90,7 @@ def check_answers(client: Any) -> None:
     endpoint = client._endpoint
     protocol, longest_read = client.meta.service_model.resolved_protocol, client.meta.config.read_timeout
     endpoint.http_session = CheckedSession(endpoint.http_session, protocol, longest_read)
+    endpoint._response_parser_factory = CheckedParsers(endpoint._response_parser_factory)
 
 
 def answers_with_a_document(operation: Any) -> bool:
@@ -143,7 +146,7 @@ def _read(raw: Any, url: str, end: float, most: int) -> bytes:
 def _is_json(body: bytes) -> bool:
     try:
         return isinstance(json.loads(body), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from access.integrity import CONNECT_SECONDS, CONNECT_TIMEOUT, DOCUMENT, ONCE, answers_with_a_document
 from access.repeats import is_read, may_repeat
-from errors import DeadlineExceeded, never_reached_aws
+from aws_transport import never_reached_aws
+from errors import DeadlineExceeded
 
 MAX_ATTEMPTS = 3
 # What a request's own context remembers over its attempts.

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from errors import InvalidParameter
+from errors import IncompleteAnswer, InvalidParameter
 from services._route53 import RecordSet, shown_name
 from services.base import Page
 from toolcall.call import Call
@@ -178,7 +178,7 @@ def pages(
         if following is None:
             return
         if start is not None and following.request() == start.request():
-            raise KeyError("a page that leads to itself")
+            raise IncompleteAnswer  # a page that leads to itself
         start = following
 
 

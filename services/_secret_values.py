@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, SecretStr
 
-from errors import InvalidParameter, VersionConflict, translate
+from errors import IncompleteAnswer, InvalidParameter, VersionConflict, translate
 from services._json_members import strictly_parsed
 from services._secrets import CURRENT, MAX_VALUE_BYTES, PLACEHOLDER, Generate, bearer, describe, utf8
 from services.base import AWSModel, Timestamp
@@ -62,7 +62,7 @@ def read(client: Any, secret_id: str, version_id: str | None = None, version_sta
     answer = client.get_secret_value(**{name: value for name, value in request.items() if value is not None})
     held = Held.model_validate(answer)
     if held.secret_string is None and held.secret_binary is None:
-        raise KeyError("SecretString")
+        raise IncompleteAnswer
     _hide(held.secret_string)
     return held
 

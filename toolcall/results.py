@@ -7,16 +7,19 @@ import json
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Self, get_type_hints
 
 from pydantic import (
     AwareDatetime,
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
 )
 from pydantic.alias_generators import to_pascal
+
+from errors import IncompleteAnswer
 
 _FAILURE: dict[str, Any] = {
     "error_code": {"type": "string"},
@@ -36,7 +39,17 @@ def aws_name(field: str) -> str:
 class AWSModel(BaseModel):
     """A result: read by AWS's member names, answered in snake case. A missing member is an error."""
 
-    model_config = ConfigDict(alias_generator=aws_name, validate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=aws_name, validate_by_name=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Read an answer of AWS's. One that does not fit is AWS's fault; of arguments to the class it is ours."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError:
+            raise IncompleteAnswer from None
 
 
 class Page(AWSModel):

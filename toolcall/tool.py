@@ -31,6 +31,7 @@ from errors import (
     AuditUnavailable,
     AWSError,
     AWSOpsError,
+    IncompleteAnswer,
     InternalError,
     InvalidParameter,
     NoCredentials,
@@ -306,7 +307,7 @@ async def refuse(call: Call, error: Exception) -> ToolResult:
     describe = partial(_failure_of, call, error)
     # To take secrets out of AWS's words takes as long as they are.
     failure = describe() if call.small else await anyio.to_thread.run_sync(describe)
-    if isinstance(translate(error), InternalError) or isinstance(error, KeyError):
+    if isinstance(translate(error), (InternalError, IncompleteAnswer)):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
     await note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)
     return _failure(call, failure)
@@ -347,7 +348,8 @@ async def note(call: Call, outcome: str, error_code: str | None, *, required: bo
 def _failure_of(call: Call, error: Exception) -> AWSOpsError:
     """Translate, and say so where a change may have been applied although we have no answer to show for it."""
     failure = translate(error)
-    failure.message = scrub(failure.message, call.secrets)
+    if isinstance(failure, AWSError):  # our own sentences stand whole: they quote no secret
+        failure.rewrite(lambda text: scrub(text, call.secrets))
     if call.scope.changes and _may_have_been_applied(call.trace, failure):
         return _outcome_unknown()
     return failure

@@ -122,7 +122,7 @@ async def test_a_token_that_a_head_calls_bad_is_renewed_once_since_an_expired_on
         assert (await call("head_object", bucket="a-bucket", key="k", **AT))["success"]
         first = s3.keys[-1]
         s3.script["HEAD"] = [bad]
-        assert (await call("head_object", bucket="a-bucket", key="k", **AT))["error_code"] == "UnknownError"
+        assert (await call("head_object", bucket="a-bucket", key="k", **AT))["error_code"] == "BadRequest"
         assert set(s3.keys) == {first}, "credentials that are new have not expired"
         monkeypatch.setattr(trace, "_TOO_YOUNG_SECONDS", 0.0)
         s3.script["HEAD"] = [bad, found]
