@@ -64,6 +64,11 @@ class StrictRoute53:
         self.rows: Rows = {}
         self.batches: list[list[tuple[str, Key]]] = []
 
+    def forget(self) -> StrictRoute53:
+        """Be as at first."""
+        self.__init__(upserts_first=self.upserts_first)  # type: ignore[misc]  # nothing else remembers anything
+        return self
+
     def holds(self, *rows: str) -> None:
         """Have record sets stand just as AWS may list them; the members of each as XML."""
         for row in rows:

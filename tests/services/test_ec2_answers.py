@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from tests.conftest import Session, running
+from tests.conftest import Server, Session, running
 from tests.loopback import Handler, listening
 
 AT: dict[str, Any] = {"account": "production"}
@@ -98,17 +98,29 @@ class _EC2(Handler):
         return f"<snapshotSet><item>{row}</item></snapshotSet>"
 
 
-@pytest.fixture
-def ec2(monkeypatch: pytest.MonkeyPatch, environment: None) -> Any:
-    handler = type("EC2", (_EC2,), {"interfaces": [], "console": "", "tagged": []})
-    with listening(handler) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", url)
+@pytest.fixture(scope="module")
+def canned(environment: None) -> Iterator[Any]:
+    handler = type("EC2", (_EC2,), {})
+    with listening(handler) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_EC2", url)
         yield handler
 
 
+@pytest.fixture(scope="module")
+async def started(canned: Any) -> AsyncIterator[Server]:
+    async with running(TOOLSETS="ec2") as server:
+        yield server
+
+
 @pytest.fixture
-async def call(ec2: Any, empty_aws: None) -> AsyncIterator[Session]:
-    async with running(TOOLSETS="ec2") as server, server.session() as session:
+def ec2(canned: Any) -> Any:
+    canned.interfaces, canned.console, canned.tagged = [], "", []
+    return canned
+
+
+@pytest.fixture
+async def call(ec2: Any, started: Server) -> AsyncIterator[Session]:
+    async with started.session() as session:
         yield session
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Session, session_of
+from tests.conftest import Server, Session, running
 from tests.services.strict_route53 import ZONE, Key, StrictRoute53, row, strict_route53, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import change, submit
@@ -16,17 +16,28 @@ from tests.services.test_route53_changes import change, submit
 ROWS = ["a/blue", "a/green", "b/blue", "c/blue", "c/green", "c/red", "d/blue", "e/", "f/green"]
 
 
-@pytest.fixture
-def zone(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictRoute53]:
-    strict = StrictRoute53()
-    with strict_route53(strict) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
-        yield strict
+@pytest.fixture(scope="module")
+def strict(environment: None) -> Iterator[StrictRoute53]:
+    zone = StrictRoute53()
+    with strict_route53(zone) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
+        yield zone
+
+
+@pytest.fixture(scope="module")
+async def started(strict: StrictRoute53) -> AsyncIterator[Server]:
+    async with running(TOOLSETS="route53") as server:
+        yield server
 
 
 @pytest.fixture
-async def empty(zone: StrictRoute53) -> AsyncIterator[Session]:
-    async with session_of("route53", ("http", "auto")) as session:
+def zone(strict: StrictRoute53) -> StrictRoute53:
+    return strict.forget()
+
+
+@pytest.fixture
+async def empty(zone: StrictRoute53, started: Server) -> AsyncIterator[Session]:
+    async with started.session() as session:
         yield session
 
 

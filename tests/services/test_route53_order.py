@@ -11,7 +11,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Session, session_of
+from tests.conftest import Server, Session, running, session_of
 from tests.services.strict_route53 import ZONE, StrictRoute53, row, strict_route53, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import ALIAS, change, submit
@@ -24,18 +24,32 @@ def alias(action: str, name: str, target: str, type: str = "A", **more: Any) -> 
     return change(action, name, type, alias_target={**TO, "dns_name": target}, **more)
 
 
-@pytest.fixture(params=[False, True], ids=["in turn", "upserts first"])
-def zone(request: pytest.FixtureRequest, aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictRoute53]:
-    strict = StrictRoute53(upserts_first=request.param)
-    with strict_route53(strict) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
-        yield strict
+@pytest.fixture(scope="module", params=[False, True], ids=["in turn", "upserts first"])
+def strict(request: pytest.FixtureRequest, environment: None) -> Iterator[StrictRoute53]:
+    zone = StrictRoute53(upserts_first=request.param)
+    with strict_route53(zone) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
+        yield zone
+
+
+@pytest.fixture(scope="module")
+async def started(strict: StrictRoute53) -> AsyncIterator[Server]:
+    async with running(TOOLSETS="route53") as server:
+        yield server
 
 
 @pytest.fixture
-async def call(zone: StrictRoute53) -> AsyncIterator[Session]:
-    async with session_of("route53", HTTP) as session:
+def zone(strict: StrictRoute53) -> StrictRoute53:
+    return strict.forget()
+
+
+@pytest.fixture
+async def call(zone: StrictRoute53, started: Server) -> AsyncIterator[Session]:
+    async with started.session() as session:
         yield session
+
+
+in_turn = pytest.mark.parametrize("strict", [False], indirect=True, ids=["in turn"])
 
 
 async def state(call: Session) -> list[dict[str, Any]]:
@@ -141,6 +155,7 @@ async def test_a_batch_is_put_in_an_order_that_works_and_so_is_its_undo(
     assert not again.is_error, again.text
 
 
+@in_turn
 async def test_a_batch_that_is_in_order_is_sent_as_it_is(call: Session, zone: StrictRoute53) -> None:
     batch = [change("CREATE", f"n{number}.example.com", "A", A) for number in (3, 1, 2)]
     await submit(call, ZONE, *batch)
@@ -198,6 +213,7 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], int]] = {
 }  # fmt: skip
 
 
+@in_turn
 @pytest.mark.parametrize("case", REFUSED)
 async def test_what_no_order_makes_right_is_refused_tried_or_not(call: Session, zone: StrictRoute53, case: str) -> None:
     standing, batch, wrong = REFUSED[case]
@@ -211,6 +227,7 @@ async def test_what_no_order_makes_right_is_refused_tried_or_not(call: Session, 
     assert await state(call) == start
 
 
+@in_turn
 async def test_what_differs_from_what_stands_in_its_role_or_place_is_taken(call: Session, zone: StrictRoute53) -> None:
     taken = [
         *FAILOVER, *LATENCY, {**FAILOVER[0], "type": "AAAA", "resource_records": ["2001:db8::1"]},
@@ -226,6 +243,7 @@ async def test_what_differs_from_what_stands_in_its_role_or_place_is_taken(call:
     assert (await submit(call, ZONE, *done["undo"]))["after"] == []
 
 
+@in_turn
 async def test_an_alias_whose_target_is_gone_is_deleted_and_said_not_to_come_back(
     call: Session, zone: StrictRoute53
 ) -> None:
@@ -239,6 +257,7 @@ async def test_an_alias_whose_target_is_gone_is_deleted_and_said_not_to_come_bac
     assert (await submit(call, ZONE, *done["undo"])).error_code == "InvalidParameter"
 
 
+@in_turn
 async def test_an_alias_that_goes_alone_comes_back_without_a_word(call: Session, zone: StrictRoute53) -> None:
     await submit(call, ZONE, *WWW)
     done = await submit(call, ZONE, change("DELETE", "www.example.com"))
@@ -246,6 +265,7 @@ async def test_an_alias_that_goes_alone_comes_back_without_a_word(call: Session,
     assert not (await submit(call, ZONE, *done["undo"])).is_error
 
 
+@in_turn
 async def test_a_zones_own_record_sets_can_be_replaced_in_one_batch(call: Session, zone: StrictRoute53) -> None:
     zone.holds(row("example.com.", "NS", "ns-1.awsdns-01.org.", "ns-2.awsdns-02.net."))
     start = await state(call)
@@ -307,7 +327,7 @@ def blocking(zone: StrictRoute53) -> Iterator[Callable[..., Any]]:
         yield lambda *changes, **more: portal.call(partial(submit, session, ZONE, *changes, **more))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=zones(), after=zones(), data=st.data())
 def test_whatever_order_a_batch_is_given_in_it_is_done_as_foreseen_and_undone(
     blocking: Callable[..., Any], zone: StrictRoute53, before: Any, after: Any, data: st.DataObject
