@@ -32,8 +32,7 @@ def _covers(statement: Mapping[str, Any], action: str) -> bool:
 
 def _names_of(principal: str) -> set[str]:
     """Return how a policy may name a principal: by its ARN, its role's, its session's, its account's."""
-    prefix, account, resource = principal.rsplit(":", 2)
-    partition = prefix.split(":")[1]
+    _, partition, _, _, account, resource = principal.split(":", 5)  # a path may hold colons
     kind, _, rest = resource.partition("/")
     role = rest.split("/")[0] if kind == "assumed-role" else rest.rsplit("/", 1)[-1]
     names = {principal, account, f"arn:{partition}:iam::{account}:root"}

@@ -88,8 +88,9 @@ async def test_a_policy_that_does_neither_is_put_read_and_deleted(call: Session)
         assert "policy" not in (await call("get_secret_policy", secret_id="guarded", **AT)).content
 
 
-def test_a_role_with_a_path_is_the_role_of_its_sessions() -> None:
-    role = "arn:aws:iam::111111111111:role/team/ops"
+@pytest.mark.parametrize("path", ["team", "team:data", "a/b:222222222222:c"])
+def test_a_role_with_a_path_is_the_role_of_its_sessions(path: str) -> None:
+    role = f"arn:aws:iam::111111111111:role/{path}/ops"
     session = "arn:aws:sts::111111111111:assumed-role/ops/somebody"
     for principal in (role, session):
         for named in (role, session, "arn:aws:iam::111111111111:role/ops"):
