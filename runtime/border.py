@@ -4,8 +4,10 @@ source of many."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,7 +50,8 @@ class Border:
                 await self._note(scope, message["status"])
             await send(message)
 
-        await (self._refusal(scope) or self._app)(scope, receive, watched)
+        with suppress(ClientDisconnect):  # in the middle of a body, or put out for waiting with it
+            await (self._refusal(scope) or self._app)(scope, receive, watched)
 
     def _refusal(self, scope: Scope) -> Response | None:
         if not self._hosts.admit(scope):

@@ -151,15 +151,15 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def data_received(self, data: bytes) -> None:
         try:
             super().data_received(data)
-        except Exception:  # whatever h11 and uvicorn make of it, it was no request
-            if not self.transport.is_closing():
-                self.transport.abort()
+        except Exception:  # whatever h11 and uvicorn stumble over, it was no request
+            self.logger.warning("A request could not be read.", exc_info=True)
+            self._refuse("A request could not be read.")
             return
         self._look()
         if self._phase is Phase.HEAD:
             self._lines += data.count(b"\n")
             if self._lines > _MOST_LINES:
-                self.send_400_response("Too many lines before a request's head ends.")
+                self._refuse("Too many lines before a request's head ends.")
 
     def on_response_complete(self) -> None:
         too_early = self.conn.their_state is h11.SEND_BODY and self._is_chunked()
@@ -180,7 +180,10 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._look()
 
     def shutdown(self) -> None:
-        super().shutdown()
+        try:
+            super().shutdown()
+        except h11.LocalProtocolError:  # it is about to be closed after an answer with 400
+            self.abandon()
         self._look()
 
     def pause_writing(self) -> None:
@@ -197,6 +200,12 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         """Close it at once, whatever was still to be sent."""
         self._enter(Phase.CLOSED)
         self.transport.abort()
+
+    def _refuse(self, why: str) -> None:
+        try:
+            self.send_400_response(why)
+        except h11.LocalProtocolError:  # an answer has begun
+            self.abandon()
 
     def _look(self) -> None:
         """See what the connection waits for now."""

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from runtime.connections import Crowd, Patience
 from runtime.serve import protocol_options
-from tests.conftest import aws_environment, server_environment
+from tests.conftest import TOKEN, aws_environment, server_environment
 from tests.processes import Process, open_sockets, server_process
 
 HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\n"
@@ -198,3 +198,30 @@ def test_requests_without_sense_are_told_once_a_minute_too(running: Process) -> 
             assert received(opened)[:12] == b"HTTP/1.1 401"
     assert running.printed.count("Invalid HTTP request") <= 1
     assert running.printed.count("upgrade") <= 1
+
+
+@pytest.mark.parametrize("more", [b"", b"MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n"])
+def test_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(running: Process, more: bytes) -> None:
+    before = running.printed
+    for path in (b"/mcp", b"/messages/?session_id=0123456789abcdef0123456789abcdef"):
+        head = HEAD.replace(b"/mcp", path) + b"Authorization: Bearer " + TOKEN.encode() + b"\r\n" + more
+        accept = b"Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+        with connected(running.port, head + accept + b"Content-Length: 30\r\n\r\n{"):
+            time.sleep(0.3)
+    time.sleep(0.3)
+    assert running.get("/healthz")[0] == 200
+    assert "ERROR" not in running.printed.removeprefix(before)
+
+
+def test_no_connection_however_far_it_came_delays_the_end() -> None:
+    with (
+        server_process(**server_environment(), **aws_environment("http://127.0.0.1:9")) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        for data in (*WITHOUT_A_HEAD.values(), *WITHOUT_A_BODY.values(), b"\x00\r\n\r\n", b"a:\r\n" * 2_000):
+            stack.enter_context(connected(process.port, data))
+        time.sleep(0.3)
+        process.process.terminate()
+        assert process.process.wait(20) == 0
+        assert "Traceback" not in process.printed
+        assert "exception" not in process.printed
