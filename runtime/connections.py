@@ -30,6 +30,7 @@ class Phase(Enum):
     BODY = "body"
     IDLE = "idle"  # between requests: uvicorn's keep-alive counts the seconds
     ANSWER = "answer"
+    END = "end"  # the client's: it has its answer, and what it still sends is dropped
     CLOSED = "closed"
 
 
@@ -43,19 +44,22 @@ class Patience:
     closing: float = 5.0
 
     def during(self, phase: Phase) -> float | None:
-        return {Phase.HEAD: self.head, Phase.BODY: self.body, Phase.CLOSED: self.closing}.get(phase)
+        return {Phase.HEAD: self.head, Phase.BODY: self.body, Phase.END: self.closing, Phase.CLOSED: self.closing}.get(
+            phase
+        )
 
 
 class Crowd:
     """The connections of one server by what they wait for, each kind in the order in which it came to that.
 
-    When descriptors run short, the oldest without a head go first, then idle ones, then those that owe a body.
+    When descriptors run short, the oldest that have been refused or have no head yet go first, then idle ones, then
+    those that owe a body.
     """
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
         self._members: dict[Phase, dict[Connection, None]] = {
-            phase: {} for phase in (Phase.HEAD, Phase.IDLE, Phase.BODY)
+            phase: {} for phase in (Phase.END, Phase.HEAD, Phase.IDLE, Phase.BODY)
         }
         self._told_at, self._cut_off = float("-inf"), 0
 
@@ -116,7 +120,7 @@ class OncePerMinute(logging.Filter):
 class Connection(H11Protocol, asyncio.BufferedProtocol):
     """uvicorn's protocol on h11, with an end to its patience.
 
-    Relies on H11Protocol's `conn`, `transport`, `headers`, `data_received`, `on_response_complete`,
+    Relies on H11Protocol's `conn`, `transport`, `headers`, `cycle`, `flow`, `data_received`, `on_response_complete`,
     `send_400_response`, `timeout_keep_alive_handler` and `shutdown`. As an asyncio.BufferedProtocol it reads little at
     a time.
     """
@@ -153,27 +157,40 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
             super().data_received(data)
         except Exception:  # whatever h11 and uvicorn stumble over, it was no request
             self.logger.warning("A request could not be read.", exc_info=True)
-            self._refuse("A request could not be read.")
+            self.send_400_response("A request could not be read.")
             return
         self._look()
         if self._phase is Phase.HEAD:
             self._lines += data.count(b"\n")
             if self._lines > _MOST_LINES:
-                self._refuse("Too many lines before a request's head ends.")
+                self.send_400_response("Too many lines before a request's head ends.")
 
     def on_response_complete(self) -> None:
         too_early = self.conn.their_state is h11.SEND_BODY and self._is_chunked()
         super().on_response_complete()
         if too_early and not self.transport.is_closing():
             # To go on parsing the chunks of what was refused would cost more than the refusal did.
-            self._deaf = True
-            self._unset_keepalive_if_required()
-            self.transport.write_eof()
+            self._hang_up()
         self._look()
 
     def send_400_response(self, msg: str) -> None:
-        super().send_400_response(msg)
+        """Refuse what is no request. Closed at once, as upstream does it, it might take the answer along."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.abandon()
+                return
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-length: {len(msg)}\r\nconnection: close\r\n"
+        self.transport.write(f"{head}content-type: text/plain; charset=utf-8\r\n\r\n{msg}".encode("ascii"))
+        self._hang_up()
         self._look()
+
+    def _hang_up(self) -> None:
+        self._deaf = True
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self.transport.write_eof()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
@@ -182,7 +199,7 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
     def shutdown(self) -> None:
         try:
             super().shutdown()
-        except h11.LocalProtocolError:  # it is about to be closed after an answer with 400
+        except h11.LocalProtocolError:  # it has sent nonsense, and 400 as its answer
             self.abandon()
         self._look()
 
@@ -201,17 +218,13 @@ class Connection(H11Protocol, asyncio.BufferedProtocol):
         self._enter(Phase.CLOSED)
         self.transport.abort()
 
-    def _refuse(self, why: str) -> None:
-        try:
-            self.send_400_response(why)
-        except h11.LocalProtocolError:  # an answer has begun
-            self.abandon()
-
     def _look(self) -> None:
         """See what the connection waits for now."""
         self._began = self._began or self.conn.their_state is not h11.IDLE
         if self.transport.is_closing():
             phase = Phase.CLOSED
+        elif self._deaf:
+            phase = Phase.END
         elif self.conn.their_state is h11.SEND_BODY:
             phase = Phase.BODY
         elif self.conn.their_state is not h11.IDLE:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -186,6 +187,24 @@ def test_whatever_more_connections_than_descriptors_do_the_probe_answers_and_the
         assert said.count("run short") == 1
         assert "Traceback" not in said
         assert len(said) < 4_000
+
+
+@pytest.mark.parametrize("size", [30_000, 4_000_000])
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"A", b"400"), (b"a:\r\n", b"400"), (HEAD + b"X: ", b"400"), (HEAD + b"\xff\r\n", b"400"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n", b"401"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nx", b"400"), (HEAD + b"Content-Length: 9000000\r\n\r\n", b"401"),
+    ],
+)  # fmt: skip
+def test_who_sends_on_still_reads_what_is_wrong(running: Process, data: bytes, status: bytes, size: int) -> None:
+    with connected(running.port) as opened:
+        sender = threading.Thread(target=lambda: opened.sendall(data + b"1\r\na\r\n" * (size // 6)), daemon=True)
+        sender.start()
+        assert opened.recv(4096)[9:12] == status
+        sender.join(20)
+        assert not sender.is_alive()
 
 
 def test_requests_without_sense_are_told_once_a_minute_too(running: Process) -> None:
