@@ -7,8 +7,6 @@ https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.h
 from __future__ import annotations
 
 import contextvars
-import json
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,7 +18,8 @@ from access.identity import Identity
 from access.policy import identity_of
 from errors import InvalidParameter, is_denial, translate
 from named_accounts import Account
-from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, Timestamp, tool
+from services._trail import Event, event_of, fits, whatever_is_elsewhere
+from services.base import READ, AWSModel, AWSServiceBase, Page, Tags, Target, tool
 from toolcall.call import Call
 from toolcall.desk import Desk
 from toolcall.fanout import gather
@@ -36,7 +35,6 @@ _LOOKUPS = {
     "access_key_id": "AccessKeyId", "event_name": "EventName", "resource_name": "ResourceName", "username": "Username",
 }  # fmt: skip
 _MOST_PAGES = 10  # AWS takes two lookups a second, of an account and region
-_NAMES = re.compile("(id|name|arn)$", re.IGNORECASE)
 
 
 class ConfiguredAccount(AWSModel):
@@ -86,28 +84,10 @@ class DiscoveredAccounts(Page):
     count: int
 
 
-class Event(AWSModel):
-    """One CloudTrail event: who did what, from where, and whether AWS let them."""
-
-    event_id: str
-    event_time: Timestamp
-    event_name: str
-    event_source: str
-    username: str | None = None
-    principal_arn: str | None = None
-    source_identity: str | None = None
-    source_ip: str | None = None
-    region: str | None = None
-    read_only: bool | None = None
-    error_code: str | None = None
-    access_key_id: str | None = None
-    user_agent: str | None = None
-    resources: list[str] = Field(default=[], description="As recorded, or as the request named them")
-
-
 class Events(Page):
     events: list[Event]
     count: int
+    note: str | None = Field(default=None, description="What could not be found here, and where it is")
 
 
 def _ends_after_it_starts(arguments: Mapping[str, Any]) -> None:
@@ -240,11 +220,16 @@ class AccountsService(AWSServiceBase):
         client, events, following = self.client(target, "cloudtrail"), list[Event](), next_token
         for _ in range(_MOST_PAGES):
             page = client.lookup_events(**request, **({"NextToken": following} if following else {}))
-            events += [event for event in map(_event, page["Events"]) if _fits(event, wanted)]
+            events += [event for event in map(event_of, page["Events"]) if fits(event, wanted)]
             following = page.get("NextToken") or None
             if following is None or events or len(wanted) < 2:
                 break
-        return Events(events=events, count=len(events), truncated=following is not None, next_token=following)
+        found_none = not events and following is None and next_token is None
+        region = Call.current().grant(target).region
+        note = whatever_is_elsewhere(client.meta.partition, region, start_time, end_time, found_none=found_none)
+        return Events(
+            events=events, count=len(events), truncated=following is not None, next_token=following, note=note
+        )
 
     def _configured_by_number(self) -> dict[str, list[str]]:
         """Return the configured names of each account's number; one that only AWS knows is asked for."""
@@ -325,45 +310,3 @@ def _path(organizations: Any, account_id: str, names: dict[str, str]) -> str:
             unit = organizations.describe_organizational_unit(OrganizationalUnitId=child)
             names[child] = unit["OrganizationalUnit"]["Name"]
         parts.append(names[child])
-
-
-def _event(row: Mapping[str, Any]) -> Event:
-    detail = json.loads(row.get("CloudTrailEvent") or "{}")
-    who = detail.get("userIdentity") or {}
-    recorded = [item["ResourceName"] for item in row.get("Resources", []) if item.get("ResourceName")]
-    return Event.model_validate(
-        {
-            **row,
-            "PrincipalArn": who.get("arn") or who.get("invokedBy"),
-            "SourceIdentity": (who.get("sessionContext") or {}).get("sourceIdentity"),
-            "SourceIp": detail.get("sourceIPAddress"),
-            "Region": detail.get("awsRegion"),
-            "ReadOnly": {"true": True, "false": False}.get(str(row.get("ReadOnly")).lower()),
-            "ErrorCode": detail.get("errorCode"),
-            "UserAgent": detail.get("userAgent"),
-            "Resources": list(dict.fromkeys([*recorded, *_named_in(detail.get("requestParameters"))])),
-        }
-    )
-
-
-def _named_in(request: Any) -> list[str]:
-    """Return what a request calls its resources by. CloudTrail lists none for many services, Secrets Manager's too."""
-    members = request.items() if isinstance(request, Mapping) else ()
-    return [value for name, value in members if _NAMES.search(name) and isinstance(value, str) and len(value) <= 2048]
-
-
-def _fits(event: Event, wanted: Mapping[str, str]) -> bool:
-    """Tell whether an event is of all that was asked for, and not of the one thing alone that AWS looks up."""
-    if len(wanted) < 2:
-        return True
-    plain = {"access_key_id": event.access_key_id, "event_name": event.event_name, "username": event.username}
-    resource = wanted.get("resource_name")
-    return all(plain[name] == value for name, value in wanted.items() if name in plain) and (
-        resource is None or any(_is_named(one, resource) for one in event.resources)
-    )
-
-
-def _is_named(recorded: str, value: str) -> bool:
-    """Tell whether a recorded name or ARN is a resource's; Secrets Manager's ARNs end in six random characters."""
-    as_arn = rf"arn:.*[:/]{re.escape(value)}(-[A-Za-z0-9]{{6}})?"
-    return recorded == value or re.fullmatch(as_arn, recorded) is not None

@@ -10,8 +10,10 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.session import Session as BotocoreSession
 
 from services import accounts
+from services._trail import GLOBAL_REGIONS
 from tests.conftest import ROLES, Session, running, session_of
 from tests.loopback import Handler, listening
 
@@ -105,9 +107,13 @@ ASKED: list[dict[str, Any]] = []
 
 
 class _CannedTrail(Handler):
+    events: list[dict[str, Any]] = [EVENT]
+    more = True
+
     def answer(self, body: bytes) -> None:
         ASKED.append(json.loads(body))
-        self.reply_json({"Events": [EVENT], **({} if "NextToken" in ASKED[-1] else {"NextToken": "more"})})
+        cut = self.more and "NextToken" not in ASKED[-1]
+        self.reply_json({"Events": self.events, **({"NextToken": "more"} if cut else {})})
 
 
 @pytest.fixture
@@ -150,6 +156,78 @@ async def test_who_read_a_secret_last_is_found_by_name_or_arn_among_all_reads(
     key = await call("lookup_events", access_key_id="AKIA1", account="production")
     assert key["count"] == 1
     assert ASKED[-1]["LookupAttributes"] == [{"AttributeKey": "AccessKeyId", "AttributeValue": "AKIA1"}]
+
+
+async def test_a_name_is_not_cut_out_of_another_kind_of_arn(
+    canned_trail: None, call: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = {**EVENT, "Resources": [{"ResourceName": "arn:aws:iam::111111111111:role/app-backup"}]}
+    monkeypatch.setattr(_CannedTrail, "events", [role])
+    for name, count in (("app", 0), ("app-backup", 1), ("prod/db", 1)):
+        found = await call("lookup_events", event_name="GetSecretValue", resource_name=name, account="production")
+        assert found["count"] == count, name
+
+
+DEEP = '{"userIdentity": {"arn": "arn:x"}, "requestParameters": ' + '{"a":' * 6_000 + "1" + "}" * 6_000 + "}"
+ODD_DETAILS: dict[str, Any] = {
+    "nested": DEEP,
+    "half a pair": json.dumps({"userAgent": "agent \ud800", "requestParameters": {"secretName": "\udfff"}}),
+    "numbers": '{"errorCode": NaN, "userAgent": 1e999, "sourceIPAddress": ' + "9" * 5_000 + "}",
+    "wrong types": json.dumps({"userIdentity": ["x"], "awsRegion": {}, "errorCode": 7, "requestParameters": "all"}),
+    "a list": "[1]", "a cut": '{"userIdentity": {"arn"', "nothing": "", "a null": "null",
+    "wrong inside": json.dumps({"userIdentity": {"arn": 5, "sessionContext": "s"}, "requestParameters": {"id": [1]}}),
+}  # fmt: skip
+
+
+async def test_an_event_that_cannot_be_read_goes_without_its_details_and_hides_no_other(
+    canned_trail: None, call: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = [{**EVENT, "EventId": name, "CloudTrailEvent": detail} for name, detail in ODD_DETAILS.items()]
+    odd.append({**EVENT, "EventId": "outside", "Username": "user\ud801", "Resources": [{"ResourceName": "r\udc00"}]})
+    monkeypatch.setattr(_CannedTrail, "events", [EVENT, *odd, EVENT])
+    answer = await call("lookup_events", account="production")
+    assert [row["event_id"] for row in answer["events"]] == ["e-1", *ODD_DETAILS, "outside", "e-1"]
+    for row in answer["events"][1:-2]:
+        assert {"user_agent", "error_code", "source_ip", "principal_arn"}.isdisjoint(row), row
+        assert (row["event_name"], row["resources"]) == ("GetSecretValue", ["prod/db"])
+    assert "username" not in answer["events"][-2]
+    assert answer["events"][-1]["source_ip"] == "192.0.2.1"
+    json.dumps(answer.content).encode()
+
+
+@pytest.mark.parametrize(
+    ("region", "elsewhere"),
+    [("eu-west-1", "us-east-1"), ("us-east-1", None), ("ap-southeast-2", "us-east-1")],
+)
+async def test_a_lookup_that_finds_nothing_says_where_the_rest_is(
+    canned_trail: None, call: Session, monkeypatch: pytest.MonkeyPatch, region: str, elsewhere: str | None
+) -> None:
+    monkeypatch.setattr(_CannedTrail, "events", [])
+    monkeypatch.setattr(_CannedTrail, "more", False)
+    note = (await call("lookup_events", resource_name="role", region=region, account="production"))["note"]
+    assert (f"events are in {elsewhere}" in note) == (elsewhere is not None)
+    assert f"Nothing was found in {region}" in note
+    old = await call("lookup_events", start_time="2020-01-01T00:00:00Z", region=region, account="production")
+    assert "90 days" in old["note"]
+    monkeypatch.setattr(_CannedTrail, "events", [EVENT])
+    assert "note" not in (await call("lookup_events", region=region, account="production")).content
+    old = await call("lookup_events", start_time="2020-01-01T00:00:00Z", region=region, account="production")
+    assert ("90 days" in old["note"], "Nothing" in old["note"]) == (True, False)
+
+
+def test_each_partition_has_its_own_region_for_what_has_none() -> None:
+    known = BotocoreSession().get_component("data_loader").load_data("endpoints")["partitions"]
+
+    def signed_in(partition: dict[str, Any], service: str) -> str | None:
+        about = partition["services"].get(service, {})
+        scope = about.get("endpoints", {}).get(about.get("partitionEndpoint"), {}).get("credentialScope")
+        return scope["region"] if scope else None
+
+    for partition in known:
+        iam = signed_in(partition, "iam")
+        if iam is not None:
+            here = GLOBAL_REGIONS[partition["partition"]]
+            assert here == (iam, signed_in(partition, "route53") or iam), partition["partition"]
 
 
 class _CannedOrganization(Handler):
