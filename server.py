@@ -38,6 +38,7 @@ def serve_http(settings: Settings, greeting: Callable[[str], str] | None = None)
     from runtime.serve import address_of, listen, serve
 
     logs.configure(settings.log_level, settings.log_format, "stdout")
+    logs.release_streams("stdout")
     authentication = authentication_of(settings)
     app, web = web_app(settings, authentication)
     listener = listen(settings.host, settings.port)
@@ -63,6 +64,7 @@ def serve_stdio(settings: Settings) -> int:
     from runtime import logs, stdio
 
     logs.configure(settings.log_level, settings.log_format, "stderr")
+    logs.release_streams("stderr")
     app = build(settings, stderr=True)
     app.desk.audit.open()
     _warn(settings)

@@ -17,7 +17,7 @@ from typing import Any
 from fastmcp import Client
 from pydantic import SecretStr
 
-from access.audit import AuditTrail, Fingerprint
+from access.audit import AuditTrail
 from access.callers import Caller, Scope
 from access.confirmation import Act, Confirmations, Plan
 from access.identity import Grant, Identity, Target
@@ -25,6 +25,7 @@ from access.limits import RateLimit
 from assembly import App, build
 from benchmarks.machinery import ROLE, environment
 from config import Settings
+from lines import Fingerprint
 from tests.standin import Standin
 from toolcall import fingerprints
 
@@ -46,7 +47,7 @@ class NoAudit(AuditTrail):
 
     def write(self, record: Mapping[str, Any]) -> None: ...
 
-    async def append(self, record: Mapping[str, Any]) -> None: ...
+    async def append(self, record: Mapping[str, Any], *, required: bool = True) -> None: ...
 
     def check(self) -> bool:
         return True

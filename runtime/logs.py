@@ -1,14 +1,21 @@
-"""One JSON line per log record, whoever wrote it; nothing that was submitted or fetched stands in any."""
+"""One JSON line per log record, whoever wrote it; nothing that was submitted or fetched stands in any.
+
+Nobody waits for whoever reads them: what finds no room is dropped, and counted.
+"""
 
 from __future__ import annotations
 
-import json
+import io
 import logging
 import logging.config
+import sys
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal
+
+import lines
+from outlet import Outlet, standard
 
 _FRAMES = 12
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
@@ -44,7 +51,7 @@ class JsonLines(_Lines):
     """Formats a record as one JSON line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.fields(record), default=str)
+        return lines.line(self.fields(record)).decode().rstrip("\n")
 
 
 class TextLines(_Lines):
@@ -52,8 +59,52 @@ class TextLines(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self.fields(record)
-        head = " ".join(str(fields.pop(key)) for key in ("ts", "level", "logger", "message"))
-        return " ".join([head, *(f"{key}={json.dumps(value, default=str)}" for key, value in fields.items())])
+        head = " ".join(lines.seen(str(fields.pop(key))) for key in ("ts", "level", "logger", "message"))
+        text = " ".join([head, *(f"{key}={lines.encode(value).decode()}" for key, value in fields.items())])
+        return lines.cut(text, lines.MOST_BYTES - 1)
+
+
+class OutletHandler(logging.Handler):
+    """Writes records to stdout (1) or stderr (2). The first after some that found no room says how many those were."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._outlet, self._lost = standard(fd), 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if self._lost:
+                told = {"levelno": 30, "levelname": "WARNING", "name": __name__, "msg": "log lines were lost"}
+                self._write(logging.makeLogRecord({**told, "lost": self._lost}))
+                self._lost = 0
+            self._write(record)
+        except Exception:  # no room, no reader, or a message that does not fit its arguments
+            self._lost += 1
+
+    def _write(self, record: logging.LogRecord) -> None:
+        self._outlet.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+
+
+class _Stream(io.TextIOBase):
+    """What stands in for sys.stdout or sys.stderr: prints and tracebacks that nobody reads hold up nobody."""
+
+    encoding, errors = "utf-8", "backslashreplace"
+
+    def __init__(self, fd: int, outlet: Outlet) -> None:
+        self._fd, self._outlet = fd, outlet
+
+    def write(self, text: str) -> int:
+        try:
+            self._outlet.write(text.encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # there is nobody to be told
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
 
 
 def _where(error: BaseException, trace: TracebackType | None) -> list[str]:
@@ -73,9 +124,9 @@ def configure(level: str, style: Literal["json", "text"], stream: Literal["stdou
             "formatters": {"lines": {"()": JsonLines if style == "json" else TextLines}},
             "handlers": {
                 "out": {
-                    "class": "logging.StreamHandler",
+                    "()": OutletHandler,
                     "formatter": "lines",
-                    "stream": f"ext://sys.{stream}",
+                    "fd": 1 if stream == "stdout" else 2,
                     "level": level,  # here too: fastmcp emits records past its loggers' levels
                 }
             },
@@ -86,3 +137,11 @@ def configure(level: str, style: Literal["json", "text"], stream: Literal["stdou
             },
         }
     )  # fmt: skip
+
+
+def release_streams(stream: Literal["stdout", "stderr"]) -> None:
+    """Let no print or traceback wait for a reader. Under stdio, where logs go to stderr, stdout is the protocol's."""
+    sys.stderr = _Stream(2, standard(2))
+    if stream == "stdout":
+        sys.stdout.flush()
+        sys.stdout = _Stream(1, standard(1))

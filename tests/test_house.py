@@ -11,7 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ("aws_codes", "aws_transport", "plain_words", "strength"),
     ("aws_failures",),
-    ("errors",),
+    (
+        "errors",
+        "lines",
+        "outlet",
+    ),
     ("named_accounts",),
     ("config",),
     ("access", "runtime"),

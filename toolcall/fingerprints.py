@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from access.audit import Fingerprint
+from lines import Fingerprint
 
 # A list or object of more parts is one fingerprint, so that no line grows without bound.
 _MOST_PARTS = 100

@@ -337,7 +337,7 @@ async def note(call: Call, outcome: str, error_code: str | None, *, required: bo
     record = call.record(outcome, decision="deny" if refused else "allow", rule=rule, error_code=error_code)
     try:
         if not refused or call.desk.refusals.admit(record, REVEAL if call.reveals else call.scope):
-            await call.desk.audit.append(record)
+            await call.desk.audit.append(record, required=required)
     except AuditUnavailable:
         if required:
             raise
