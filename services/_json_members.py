@@ -84,15 +84,14 @@ def finite(text: str) -> Number:
 
 
 def strictly_parsed(text: str) -> Any:
-    """Return what a JSON text says, numbers as their texts, where every reader of JSON reads the same.
+    """Return what a JSON text says, numbers as their texts: however large, a number is one of JSON's.
 
     Raises:
-        ValueError: it is not JSON, or nested too deep, or holds a number that JSON has not (NaN), or that reads as
-            infinite (1e999).
+        ValueError: it is not JSON, or nested too deep, or holds what is no number of JSON's (NaN, Infinity).
     """
 
     try:
-        return json.loads(text, parse_int=Number, parse_float=finite, parse_constant=finite)
+        return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=finite)
     except RecursionError:
         raise ValueError("is nested too deep") from None
 

@@ -279,18 +279,18 @@ async def test_what_others_wrote_is_equal_to_itself_and_a_patch_leaves_it(
     assert held.startswith(text[:-1])
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 async def test_a_template_holds_json_numbers_alone(session: Callable[..., Any], number: str) -> None:
     call = await session()
     template = f'{{"k": "{{{{generate}}}}", "deep": [{{"n": {number}}}]}}'
     answer = await call("create_secret", name="made", generate={"template": template}, **AT)
     assert answer.error_code == "InvalidParameter"
-    large = '{"k": "{{generate}}", "n": 12345678901234567890123, "x": 1.10}'
+    large = '{"k": "{{generate}}", "n": 12345678901234567890123, "x": 1.10, "y": 1e999}'
     made = await call(
         "create_secret", name=f"made/{number.strip('-')}{len(number)}", generate={"template": large}, **AT
     )
     held = value(made["arn"], "production")
-    assert held.endswith('"n": 12345678901234567890123, "x": 1.10}')
+    assert held.endswith('"n": 12345678901234567890123, "x": 1.10, "y": 1e999}')
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
