@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 
 from access.identity import Grant, Identity, Target
 from access.policy import identity_of
@@ -38,7 +39,7 @@ class Standing:
         """
         if number is None:
             return True
-        return number not in self._known() and number != self.account_id(own) and number not in self._asked()
+        return number not in self._known and number != self.account_id(own) and number not in self._asked
 
     def own_roles(self, target: Target) -> frozenset[str]:
         """Return the names of the roles by which this server comes to a target's account.
@@ -59,12 +60,14 @@ class Standing:
                         arns = [*arns, *credentials.roles_of(Grant(identity, self._desk.settings.region), caller)]
         return frozenset(_role_in(arn) for arn in arns if arn.split(":")[4] == number)
 
+    @cached_property
     def _known(self) -> set[str | None]:
         known = self._desk.credentials.known_account_id
         return {known(identity_of(account)) for account in self._desk.settings.accounts}
 
+    @cached_property
     def _asked(self) -> set[str]:
-        """Return the numbers that STS alone knows: of profiles whose file does not say."""
+        """The numbers that STS alone knows: of profiles whose file does not say; asked once for all of a document's."""
         credentials, settings, found = self._desk.credentials, self._desk.settings, set[str]()
         with _at_most(_PATIENCE_SECONDS, self._call.trace.deadline):
             for identity in map(identity_of, settings.accounts):
