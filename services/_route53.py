@@ -18,11 +18,13 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
+    ValidationError,
     model_serializer,
     model_validator,
 )
 from pydantic.alias_generators import to_pascal, to_snake
 
+from errors import IncompleteAnswer
 from services.base import AWSModel, Page, Timestamp
 
 _PLAIN = frozenset(string.ascii_lowercase + string.digits + "-_*")
@@ -200,8 +202,15 @@ class RecordSet(_Shape):
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> RecordSet:
-        """Return a record set from AWS's answer."""
-        return cls.model_validate({**row, "Name": shown_name(row["Name"])})
+        """Return a record set from AWS's answer.
+
+        Raises:
+            IncompleteAnswer: the answer is none of a record set.
+        """
+        try:
+            return cls.model_validate({**row, "Name": shown_name(row["Name"])})
+        except ValidationError:
+            raise IncompleteAnswer from None
 
     @property
     def key(self) -> tuple[str, str, str | None]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from errors import InvalidParameter
+from errors import IncompleteAnswer, InvalidParameter
 from services._ec2 import Filters, MaxResults, Rows, Token, dry, name_of, page_of
 from services.base import (
     DESTROY,
@@ -270,6 +270,8 @@ def _rows(client: Any, instance_ids: list[str]) -> list[Mapping[str, Any]]:
     """Return the instances named, in that order; AWS refuses where one of them is unknown."""
     pages = client.get_paginator("describe_instances").paginate(InstanceIds=instance_ids)
     found = {row["InstanceId"]: row for page in pages for group in page["Reservations"] for row in group["Instances"]}
+    if not found.keys() >= set(instance_ids):
+        raise IncompleteAnswer
     return [found[instance_id] for instance_id in dict.fromkeys(instance_ids)]
 
 

@@ -161,7 +161,7 @@ class _Group:
     @classmethod
     def look(cls, client: Any, group_id: str) -> _Group:
         """Return the group as it is now."""
-        (row,) = client.describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+        row = client.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
         owner = row.get("OwnerId")
         return cls(owner, row["IpPermissions"], rules(row["IpPermissions"], owner))
 

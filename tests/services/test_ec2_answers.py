@@ -93,6 +93,12 @@ class _EC2(Handler):
         sets = f"<ipv6CidrBlockAssociationSet>{association('ipv6CidrBlock', '2600:1f00::/64')}"
         return f"<subnetSet><item><vpcId>vpc-1</vpcId>{sets}</ipv6CidrBlockAssociationSet>{SUBNET}</item></subnetSet>"
 
+    def _DescribeInstances(self, _: dict[str, list[str]]) -> str:
+        return "<reservationSet/>"
+
+    def _DescribeSecurityGroups(self, _: dict[str, list[str]]) -> str:
+        return "<securityGroupInfo/>"
+
     def _DescribeSnapshots(self, _: dict[str, list[str]]) -> str:
         row = "<snapshotId>snap-1</snapshotId><status>completed</status><storageTier>archive</storageTier>"
         return f"<snapshotSet><item>{row}</item></snapshotSet>"
@@ -189,3 +195,15 @@ async def test_what_decides_what_can_be_done_is_shown(call: Session, ec2: Any) -
     assert ("cidr_block" in subnet, subnet["ipv6_cidr_blocks"]) == (False, ["2600:1f00::/64"])
     (snapshot,) = (await call("describe_snapshots", **AT))["snapshots"]
     assert snapshot["storage_tier"] == "archive"
+
+
+async def test_an_answer_without_what_was_asked_for_is_awss_fault(call: Session, ec2: Any) -> None:
+    rule = {"group_id": "sg-0123456789abcdef0", "ip_protocol": "-1", "cidr": "10.0.0.0/8"}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("describe_instance", {"instance_id": INSTANCE}),
+        ("terminate_instances", {"instance_ids": [INSTANCE]}),
+        ("authorize_security_group_ingress", rule),
+        ("revoke_security_group_ingress", {**rule, "dry_run": True}),
+    ]
+    for tool, arguments in asked:
+        assert (await call(tool, **arguments, **AT)).error_code == "ServiceUnavailable", tool
