@@ -97,13 +97,15 @@ def build(
         list(settings.allowed_origins),
         settings.sse_max_streams,
         unauthenticated.write_unauthenticated,
-        lambda: _prepare_logs(settings),
+        lambda http: _prepare_logs(settings, nobody=http and (verifier is None or verifier.knows_nobody)),
     )
     return App(mcp, desk, metrics, unauthenticated)
 
 
-def _prepare_logs(settings: Settings) -> None:
+def _prepare_logs(settings: Settings, *, nobody: bool) -> None:
     logs.configure(settings.log_level, settings.log_format, "stderr")
+    if nobody:
+        log.warning("MCP_AUTH_TOKEN: not set, so nobody gets in over HTTP")
     for caution in cautions(settings):
         log.warning(caution)
 

@@ -12,9 +12,10 @@ _ROWS = ("abcdefghijklmnopqrstuvwxyza", "01234567890", "9abcdef0", "qwertyuiop",
 _STEPS = frozenset(pair for row in _ROWS for pair in pairwise(row))
 _BREAKS = 8  # a run may break off once in so many characters and is still one
 _PLACEHOLDER = re.compile(
-    r"(?:change|replace)[\W_]{0,2}(?:me|this|it)|(?<![a-z])your[\W_]|placeholder|dev[\W_]token|(?:token|key|secret)[\W_]?here"
-    r"|(?:insert|put|enter|set)[\W_](?:a|the|your)(?![a-z])|^\W*(?:todo|fixme)(?![a-z])|^<.*>$"
-)  # fmt: skip
+    r"(?<![a-z])(?:change|replace)[\W_]{0,2}(?:me|this|it)|(?<![a-z])your[\W_]|placeholder|dev[\W_]token"
+    r"|(?:token|key|secret)[\W_]?here|(?<![a-z])(?:insert|put|enter|set)[\W_](?:a|the|your)(?![a-z])"
+    r"|^\W*(?:todo|fixme)(?![a-z])|^<.*>$"
+)
 
 
 def weakness(text: str) -> str | None:

@@ -100,6 +100,11 @@ class CallerVerifier(TokenVerifier):
         self._by_name = {caller.name: caller for _, caller in self._callers}
         self._taken = {reads_as(name) for name in (*self._by_name, *RESERVED)}
 
+    @property
+    def knows_nobody(self) -> bool:
+        """Whether no token at all would be taken."""
+        return not self._callers and self._oidc is None
+
     def caller_of(self, token: AccessToken) -> Caller:
         """Return whose verified token this is; nobody's, with no scope, if the caller is gone since."""
         if token.token == "oidc":

@@ -29,7 +29,7 @@ class Surface:
     allowed_origins: list[str]
     sse_max_streams: int
     refused: Callable[[str, str, int], bool]
-    prepare_logs: Callable[[], None]
+    prepare_logs: Callable[[bool], None]  # told whether it is for HTTP
 
 
 class LaunchedMCP(FastMCP[Any]):
@@ -61,12 +61,12 @@ class LaunchedMCP(FastMCP[Any]):
         crowd = Crowd()
         asyncio.get_running_loop().set_exception_handler(partial(make_room_or_tell, crowd))
         named["uvicorn_config"] = {**protocol_options(crowd), "backlog": 256, **(named.get("uvicorn_config") or {})}
-        self._known_surface().prepare_logs()
+        self._known_surface().prepare_logs(True)
         await super().run_http_async(*arguments, **named)
 
     async def run_stdio_async(self, *arguments: Any, **named: Any) -> None:
         """Serve one local client; what is printed goes to stderr."""
-        self._known_surface().prepare_logs()
+        self._known_surface().prepare_logs(False)
         await super().run_stdio_async(*arguments, **named)
 
     def _known_surface(self) -> Surface:

@@ -27,7 +27,7 @@ async def _until_client_or_signal(mcp: FastMCP[Any], in_flight: InFlight) -> Non
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    client = asyncio.ensure_future(mcp.run_async(transport="stdio", show_banner=False))
+    client = asyncio.ensure_future(FastMCP.run_stdio_async(mcp, show_banner=False))
     stop = asyncio.ensure_future(signalled.wait())
     await asyncio.wait({client, stop}, return_when=asyncio.FIRST_COMPLETED)
     if client.done():

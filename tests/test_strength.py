@@ -56,6 +56,8 @@ GOOD = [
     "d41d8cd98f00b204e9800998ecf8427e",
     "token-of-the-limited-one",
     "changed-mes-amis-forty-two",
+    "exchange-items-offset-a-dozen",
+    "ours-tokens-where-they-are",
     "a-key-that-replicas-share-0123456789",
 ]
 

@@ -83,6 +83,8 @@ async def test_whoever_serves_it_asks_for_the_token_and_for_its_own_name(
         assert status(url, path, Authorization=f"Bearer {TOKEN}x") == 401
         assert status(url, path, **authorized, Host="evil.example") == 421
         assert status(url, path, **authorized, Origin="https://evil.example") == 403
+        assert status(url, path, Host="1" * 12_000 + "x") == 421
+        assert status(url, path, Host="1" * 24_000 + "x") == 400
         async with Client(url + path, auth=TOKEN) as client:
             answer = await client.call_tool("get_secret_value", {"secret_id": SECRET, "account": "staging"})
             assert answer.structured_content["secret_value"] == "of-staging"

@@ -100,7 +100,7 @@ def test_no_header_costs_more_than_it_says_whatever_is_in_it(running: Process) -
     for header in LONG:
         began = time.monotonic()
         answers.add(send(running, "GET", "/mcp", [header]).status)
-        assert time.monotonic() - began < 1.5, header[1][:20]
+        assert time.monotonic() - began < 3, header[1][:20]
     assert answers <= {400, 401, 403, 421}
 
 
