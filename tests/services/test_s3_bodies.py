@@ -144,3 +144,31 @@ async def test_what_decides_what_can_be_done_with_an_object_is_told(s3: S3, call
     assert (head["restore"], head["object_lock_legal_hold_status"]) == ('ongoing-request="true"', "ON")
     got = await call("get_object", key="k", **AT)
     assert (got["content_encoding"], base64.b64decode(got["content"])) == ("gzip", s3.body)
+
+
+MARKER = {"x-amz-delete-marker": "true", "x-amz-version-id": "m"}
+# status, headers -> code, what is said, what is advised; of an answer without a body
+BARE: list[tuple[int, dict[str, str], str, str, str]] = [
+    (405, MARKER, "MethodNotAllowed", "delete marker", "list_object_versions"),
+    (404, MARKER, "NotFound", "delete", "list_object_versions"),
+    (404, {}, "NotFound", "", ""),
+    (400, {}, "BadRequest", "customer's", ""),
+    (403, {}, "AccessDenied", "s3:ListBucket", "s3:GetObject"),
+]
+
+
+async def test_a_refusal_without_a_body_says_what_it_can_mean(s3: S3, call: Session) -> None:
+    await call("head_object", key="k", **AT)  # from here on it is known where the bucket is
+    for s3.status, s3.headers, code, said, advice in BARE:
+        for tool in ("head_object", "get_object"):
+            refused = await call(tool, key="k", version_id="m", **AT)
+            assert (refused.error_code, refused["retryable"]) == (code, False), (tool, s3.status)
+            assert said in refused["message"] + refused["next_step"], (tool, refused.content)
+            assert advice in refused["next_step"], (tool, refused.content)
+
+
+async def test_an_archived_object_is_to_be_restored_first(s3: S3, call: Session) -> None:
+    await call("head_object", key="k", **AT)
+    s3.status, s3.body = 403, b"<Error><Code>InvalidObjectState</Code><Message>Not for its class.</Message></Error>"
+    refused = await call("get_object", key="k", **AT)
+    assert (refused.error_code, "restore it first" in refused["next_step"]) == ("InvalidObjectState", True)
