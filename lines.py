@@ -63,9 +63,9 @@ def fair_share(sizes: Iterable[int], room: int) -> int:
     return sizes[-1] if sizes else 0
 
 
-def cut(text: str, room: int, fingerprint: Fingerprint | None = None) -> str:
-    """Return a text whole where its JSON has `room` bytes, else its beginning, its length, and its fingerprint."""
-    if len(text) <= room and len(encode(text)) - 2 <= room:
+def cut(text: str, room: int, fingerprint: Fingerprint | None = None, *, always: bool = False) -> str:
+    """Return a text whole where its JSON has `room` bytes; else, or `always`, its beginning, length and fingerprint."""
+    if not always and len(text) <= room and len(encode(text)) - 2 <= room:
         return text
     said = f"{len(text)} characters" + (f", hmac {fingerprint(text)['hmac']}" if fingerprint else "")
     return f"{_beginning(text, room - len(said) - 5)}...[{said}]"

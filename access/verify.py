@@ -25,7 +25,10 @@ def lines_that_touched(value: str, key: str, lines: Iterable[str]) -> Iterator[t
             continue
         fingerprint, arguments = trail.fingerprint_for(str(record.get("request_id"))), record.get("arguments") or {}
         sought = [fingerprint(spelling) for spelling in spellings]
-        if names := [name for name, said in arguments.items() if _holds(said, sought)]:
+        names = [name for name, said in arguments.items() if _holds(said, sought)]
+        if any(one["hmac"] in str(record.get("resource")) for one in sought):  # a long name, which is cut there
+            names.append("resource")
+        if names:
             yield record, names
 
 

@@ -98,12 +98,12 @@ class ToolSpec:
         deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
         return json.dumps({"Version": "2012-10-17", "Statement": [allow if self.actions else deny]})
 
-    def resource_of(self, arguments: Mapping[str, Any]) -> str | None:
-        """The resource as a call's arguments name it; a list's names with commas between."""
+    def resource_of(self, arguments: Mapping[str, Any]) -> list[list[str]] | None:
+        """The names of the resource, as a call's arguments have them: for each part of it one, or a list's."""
         if self.resource is None:
             return None
-        parts = [_as_text(arguments.get(name)) for name in self.resource.split("/")]
-        return None if None in parts else "/".join(filter(None, parts))
+        parts = [_names_in(arguments.get(name)) for name in self.resource.split("/")]
+        return None if None in parts else [part for part in parts if part]
 
     def reveals_of(self, arguments: Mapping[str, Any]) -> int:
         """How many plaintext values a call asks for: as many as it names resources."""
@@ -111,10 +111,10 @@ class ToolSpec:
         return len(named) if isinstance(named, list) else 1
 
 
-def _as_text(value: Any) -> str | None:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ",".join(value)
-    return value if isinstance(value, str) else None
+def _names_in(value: Any) -> list[str] | None:
+    if isinstance(value, str):
+        return [value] if value else []
+    return value if isinstance(value, list) and all(isinstance(item, str) for item in value) else None
 
 
 def tool(

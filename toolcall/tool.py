@@ -168,12 +168,12 @@ class ServiceTool(Tool):
     def _prepare(self, call: Call) -> _Prepared:
         """Check the arguments, and decide on them which scope this very call needs."""
         values = self._arguments.parse(call.raw)
-        call.resource = self._spec.resource_of(call.raw)
+        call.resource = fingerprints.resource(call.fingerprint, self._spec.resource_of(call.raw))
         call.secrets = tuple(_secrets_in(values))
         if self._spec.check is not None:
             self._spec.check(values)
         flat = self._arguments.flat(values)
-        said = fingerprints.of_checked(call.fingerprint, flat)
+        said = fingerprints.of_checked(call.fingerprint, flat, beside=call.resource)
         call.arguments = {name: said[name] for name in call.raw if name in said}
         confirm = values.pop("confirm", None)
         spec, standing = self._spec, Standing(call)
@@ -242,7 +242,8 @@ class ServiceTool(Tool):
         call.small = is_small(size_of(call.raw, spec.most_bytes))
         # Unchecked, it may be anything that was put in the wrong place; only what looks like a name is written down.
         named = spec.resource_of(call.raw) if call.small else None
-        call.resource = named if named and _LIKE_A_NAME.fullmatch(named) else None
+        alike = named and all(_LIKE_A_NAME.fullmatch(name) for part in named for name in part)
+        call.resource = fingerprints.resource(call.fingerprint, named) if alike else None
         if not spec.scopes & call.caller.scopes:
             with suppress(RateLimited):
                 desk.calls.take(call.caller.name)
@@ -306,7 +307,8 @@ async def refuse(call: Call, error: Exception) -> ToolResult:
     """Answer a call with its failure, once the trail has it."""
     describe = partial(_failure_of, call, error)
     # To take secrets out of AWS's words takes as long as they are.
-    failure = describe() if call.small else await anyio.to_thread.run_sync(describe)
+    with anyio.CancelScope(shield=True):  # a client that leaves takes no line with it
+        failure = describe() if call.small else await anyio.to_thread.run_sync(describe)
     if isinstance(translate(error), (InternalError, IncompleteAnswer)):
         log.error("a tool failed inside", exc_info=error, extra={"request_id": call.request_id, "tool": call.name})
     await note(call, "refused" if isinstance(failure, Refusal) else "error", failure.error_code)

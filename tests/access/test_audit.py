@@ -273,16 +273,17 @@ def verify(path: Path, value: str, key: str = KEY) -> Any:
     )  # fmt: skip
 
 
-def test_two_collections_too_large_for_a_fingerprint_each_differ_by_their_secrets_too() -> None:
+def test_of_a_collection_too_large_the_rest_is_counted_and_its_secrets_tell_in_the_whole() -> None:
     keyed = AuditTrail("stdout", KEY).fingerprint_for("a request")
     for many in (
-        lambda secret: {str(n): SecretStr(secret) for n in range(101)},
-        lambda secret: [Generate(template=SecretStr(secret))] * 101,
-        lambda secret: [datetime(2026, 11, 24, tzinfo=UTC)] * 100 + [SecretStr(secret)],
+        lambda secret: {str(n): SecretStr(secret if n > 999 else "x") for n in range(1_001)},
+        lambda secret: [Generate(template=SecretStr("x"))] * 1_000 + [Generate(template=SecretStr(secret))],
+        lambda secret: [datetime(2026, 11, 24, tzinfo=UTC)] * 1_000 + [SecretStr(secret)],
     ):
-        one, two = (fingerprints.of_checked(keyed, {"many": many(secret)}) for secret in ("one", "two"))
-        assert set(one["many"]) == {"length", "hmac"}
-        assert one != two
+        one, two = (fingerprints.of_checked(keyed, {"a": 1, "many": many(secret)}) for secret in ("one", "two"))
+        assert len(one["many"]) - 1 + one["many"][-1]["left_out"] == 1_001
+        assert one["many"][:-1] == two["many"][:-1] != []
+        assert one["many"][-1]["hmac"] != two["many"][-1]["hmac"]
 
 
 async def test_audit_verify_reads_past_torn_lines_and_finds_nothing_with_another_key_or_value(
