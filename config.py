@@ -199,6 +199,13 @@ class Settings(BaseModel):
             return any(fnmatch.fnmatchcase(role_arn, glob) for glob in self.allowed_role_arns)
         return not self.accounts or any(role_arn == account.role_arn for account in self.accounts)
 
+    def profile_is_allowed(self, profile: str) -> bool:
+        """Tell whether a profile may be used: ALLOWED_PROFILES, else the accounts' own, else any where none is set."""
+        if self.allowed_profiles is not None:
+            return profile in self.allowed_profiles
+        confined = bool(self.accounts) or self.allowed_role_arns is not None
+        return not confined or any(account.profile == profile for account in self.accounts)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the settings from a mapping of variables.

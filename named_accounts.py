@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from aws_regions import partitions
 from errors import ConfigurationError
 from plain_words import first_problem
 
@@ -24,6 +25,8 @@ _ACCOUNT_FIELDS = ("ROLE_ARN", "PROFILE", "REGION", "EXTERNAL_ID")
 def _region(value: str) -> str:
     if not REGION.fullmatch(value):
         raise ValueError("is not a region's name, such as us-east-1")
+    if value not in partitions():
+        raise ValueError("is no region that botocore knows")
     return value
 
 

@@ -22,6 +22,7 @@ from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
 from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
+from aws_regions import partitions
 from config import Settings
 from errors import NoCredentials, is_denial, translate, unusable
 from named_accounts import ROLE_ARN
@@ -153,7 +154,7 @@ class CredentialStore:
         identity = grant.identity
         if identity.role_arn is not None:
             return [identity.role_arn]
-        if told := self._roles_of_profile(identity.profile):
+        if told := self.profile_roles(identity.profile):
             return told
         key = self._held(grant, caller).access_key
         with uncounted(), self._asking.setdefault(identity, threading.Lock()):
@@ -165,12 +166,11 @@ class CredentialStore:
                     self._caller_arns[identity] = key, arn
         return [arn] if ":assumed-role/" in arn else []
 
-    def _roles_of_profile(self, profile: str | None) -> list[str]:
+    def profile_roles(self, profile: str | None) -> list[str]:
         tables, seen, found = self._profile_tables(), set[str](), list[str]()
         while profile and profile in tables and profile not in seen:
             seen.add(profile)
-            role_arn = str(tables[profile].get("role_arn"))
-            found += [role_arn] if ROLE_ARN.fullmatch(role_arn) else []
+            found += [str(tables[profile]["role_arn"])] if "role_arn" in tables[profile] else []
             profile = tables[profile].get("source_profile")
         return found
 
@@ -319,14 +319,8 @@ class CredentialStore:
         region = self._profile_tables().get(profile, {}).get("region")
         return str(region) if region else None
 
-    @cached_property
-    def _regions(self) -> frozenset[str]:
-        with self._lock:
-            endpoints = _loader().load_data("endpoints")
-        return frozenset(region for partition in endpoints["partitions"] for region in partition["regions"])
-
     def regions(self) -> frozenset[str]:
-        return self._regions
+        return frozenset(partitions())
 
     @cached_property
     def _files(self) -> tuple[str, ...]:

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from access.callers import Caller, Scope
 from access.identity import Grant, Identity, Target
+from aws_regions import partitions
 from config import Settings
 from errors import (
     AccountNotAllowed,
     InvalidParameter,
     NoCredentials,
     ProfileNotAllowed,
-    Refusal,
     RegionNotAllowed,
     RoleNotAllowed,
     ScopeRequired,
@@ -29,7 +29,7 @@ class Host(Protocol):
 
     def profiles(self) -> frozenset[str]: ...
     def profile_region(self, profile: str) -> str | None: ...
-    def regions(self) -> frozenset[str]: ...
+    def profile_roles(self, profile: str | None) -> list[str]: ...
 
 
 class Policy:
@@ -54,9 +54,9 @@ class Policy:
             Refusal: a name is unknown or malformed, or the identity or region is not allowed.
         """
         _refuse_blank(target)
+        self._check_caller(caller, target)
         account = self._account(target.account)
         identity = self._identity(target, account)
-        self._check_caller(caller, identity)
         return Grant(identity, self._region(target, account, identity), self.name_of(identity, account))
 
     def place(self, caller: Caller, target: Target) -> tuple[str | None, str | None]:
@@ -66,10 +66,12 @@ class Policy:
         """
         try:
             grant = self.decide(caller, target)
-        except Refusal:
+        except AccountNotAllowed:
+            return None, None
+        except Exception:  # the host's AWS configuration may be broken, which is another failure's to tell
             account = self._accounts.get(account_key(target.account or ""))
             region = target.region or (account.region if account else None)
-            return account.name if account else None, region if region in self._host.regions() else None
+            return account.name if account else None, region if region in partitions() else None
         return grant.account or grant.identity.account_id, grant.region
 
     def accounts_of(self, caller: Caller) -> tuple[Account, ...]:
@@ -132,31 +134,75 @@ class Policy:
     def _check_profile(self, profile: str) -> None:
         if not _PROFILE.fullmatch(profile):
             raise InvalidParameter("profile: not a profile's name.")
-        allowed = self._settings.allowed_profiles
-        if (allowed is not None and profile not in allowed) or profile not in self._host.profiles():
+        if not self._settings.profile_is_allowed(profile) or profile not in self._host.profiles():
             raise ProfileNotAllowed(
                 "That profile is not among those this server may use.", next_step="Call list_accounts."
             )
+        if not all(self._profiles_role_is_allowed(role) for role in self._host.profile_roles(profile)):
+            raise RoleNotAllowed(
+                "That profile assumes a role that is not among those this server may assume.",
+                next_step="Call list_accounts.",
+            )
 
-    def _check_caller(self, caller: Caller, identity: Identity) -> None:
+    def _profiles_role_is_allowed(self, role_arn: str) -> bool:
+        """As if it were spelled out; without a list the roles of the accounts' own profiles are the accounts' roles."""
+        if self._settings.role_is_allowed(role_arn):
+            return True
+        own = (account.profile for account in self._settings.accounts if account.profile)
+        return self._settings.allowed_role_arns is None and any(
+            role_arn in self._host.profile_roles(name) for name in own
+        )
+
+    def _check_caller(self, caller: Caller, target: Target) -> None:
+        """Refuse a confined caller what lies outside his accounts, in the same words whether it exists or not."""
         if caller.accounts is None:
             return
-        if not any(identity_of(account) == identity for account in self.accounts_of(caller)):
-            raise AccountNotAllowed(
-                "This caller may not use that account.", next_step="Call list_accounts for those it may."
-            )
+        if target.account is not None and account_key(target.account) not in caller.accounts:
+            raise _not_allowed()
+        if target.profile is None and target.role_arn is None:
+            if target.account is None and self._settings.allow_default_credentials:
+                raise _not_allowed()
+            return
+        named = Identity(profile=target.profile) if target.profile else self._role(target.role_arn or "")
+        if not any(identity_of(account) == named for account in self.accounts_of(caller)):
+            raise _not_allowed()
 
     def _region(self, target: Target, account: Account | None, identity: Identity) -> str:
         region = target.region or (account.region if account else None)
-        if region is None and identity.profile:
-            region = self._host.profile_region(identity.profile)
-        region = region or self._settings.region
+        of_profile = self._host.profile_region(identity.profile) if region is None and identity.profile else None
+        region = region or of_profile or self._settings.region
+        of, step = ("The profile's region", "Name a region in the call, or correct the profile's.") if of_profile else (
+            "region:", "Give a region such as us-east-1.")  # fmt: skip
         if not REGION.fullmatch(region):
-            raise InvalidParameter("region: not a region's name.", next_step="Give a region such as us-east-1.")
-        allowed = self._settings.allowed_regions
-        if (allowed is not None and region not in allowed) or region not in self._host.regions():
-            raise RegionNotAllowed("That region is unknown or not allowed here.", next_step="Use an allowed region.")
+            raise InvalidParameter(f"{of} {'is ' if of_profile else ''}not a region's name.", next_step=step)
+        if not self._region_is_allowed(region):
+            said = "The profile's region is" if of_profile else "That region is"
+            raise RegionNotAllowed(f"{said} unknown or not allowed here.", next_step="Use an allowed region.")
+        if partitions()[region] != self._partition(identity, account):
+            raise RegionNotAllowed(
+                "That region is of another partition of AWS than the identity.",
+                next_step="Name a region of the identity's own partition.",
+            )
         return region
+
+    def _region_is_allowed(self, region: str) -> bool:
+        allowed = self._settings.allowed_regions
+        return region in partitions() and (allowed is None or region in allowed)
+
+    def _partition(self, identity: Identity, account: Account | None) -> str | None:
+        """The partition of an identity: its role's, else that of the region that goes with its profile, else ours."""
+        roles = [identity.role_arn] if identity.role_arn else self._host.profile_roles(identity.profile)
+        if roles and ROLE_ARN.fullmatch(roles[0]):
+            return roles[0].split(":")[1]
+        own = self._host.profile_region(identity.profile) if identity.profile else None
+        account = account or next((a for a in self._settings.accounts if identity_of(a) == identity), None)
+        configured = account.region if account is not None and identity_of(account) == identity else None
+        places = [one for one in (configured, own, self._settings.region) if one is not None and one in partitions()]
+        return partitions()[places[0]] if places else None
+
+
+def _not_allowed() -> AccountNotAllowed:
+    return AccountNotAllowed("This caller may not use that account.", next_step="Call list_accounts for those it may.")
 
 
 def identity_of(account: Account) -> Identity:

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The higher may import the lower; on one floor, only within the same package.
 FLOORS = [
-    ("aws_codes", "aws_transport", "plain_words", "strength"),
+    ("aws_codes", "aws_regions", "aws_transport", "plain_words", "strength"),
     ("aws_failures",),
     (
         "errors",

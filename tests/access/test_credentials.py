@@ -82,6 +82,7 @@ async def serving(**environment: str) -> AsyncIterator[Session]:
     """A session with a server that may assume any role, with as many calls at once as a test likes."""
     wide = {
         "ALLOWED_ROLE_ARNS": "*",
+        "ALLOWED_PROFILES": "red,green,blue,typed,chained",
         "MAX_CONCURRENT_CALLS": "64",
         "MAX_CONCURRENT_CALLS_PER_IDENTITY": "64",
         "CALL_DEADLINE_SECONDS": "15",

@@ -15,8 +15,8 @@ from access.callers import Caller
 from access.identity import Grant, Identity, Target
 from access.policy import Policy
 from config import Settings
-from errors import InvalidParameter, RoleNotAllowed
-from tests.conftest import ROLES, Session, boto, running
+from errors import AccountNotAllowed, ConfigurationError, InvalidParameter, Refusal, RoleNotAllowed
+from tests.conftest import ROLES, Session, boto, running, server_environment
 
 ELSEWHERE = "arn:aws:iam::333333333333:role/elsewhere"
 CONFIG = """
@@ -44,7 +44,10 @@ async def call(profiles: Path) -> AsyncIterator[Session]:
         boto("secretsmanager", account).create_secret(Name="where", SecretString=account)
     boto("secretsmanager").create_secret(Name="where", SecretString="base")
     boto("secretsmanager", "staging", "eu-central-1").create_secret(Name="where", SecretString="staging, Frankfurt")
-    async with running(ACCOUNT_LAPTOP_PROFILE="laptop") as server, server.session() as session:
+    async with (
+        running(ACCOUNT_LAPTOP_PROFILE="laptop", ALLOWED_PROFILES="laptop,no-profile,no-role,fresh") as server,
+        server.session() as session,
+    ):
         yield session
 
 
@@ -194,3 +197,116 @@ async def test_a_failure_before_any_aws_call_says_where_the_call_would_have_run(
     assert refused.text.startswith(f"{refused['error_code']} ({where}): " if where else f"{refused['error_code']}: ")
     assert refused["next_step"]
     assert "hush" not in refused.text
+
+
+CHAIN = """
+[profile keys]
+aws_access_key_id = x
+aws_secret_access_key = y
+[profile via]
+role_arn = arn:aws:iam::111111111111:role/admin
+source_profile = keys
+[profile ops]
+role_arn = arn:aws:iam::222222222222:role/aws-ops-target
+source_profile = via
+[profile web]
+role_arn = arn:aws:iam::333333333333:role/admin
+web_identity_token_file = /nowhere
+[profile odd]
+aws_access_key_id = x
+aws_secret_access_key = y
+region = us-east-1a
+[profile china]
+aws_access_key_id = x
+aws_secret_access_key = y
+region = cn-north-1
+"""
+
+
+async def decided(environment: dict[str, str], target: dict[str, str]) -> str | None:
+    """Decide on a target; return the code of the refusal, if it is one."""
+    async with running(**environment) as server:
+        try:
+            server.app.desk.policy.decide(server.app.desk.caller(), Target(**target))
+        except Refusal as refused:
+            return refused.error_code
+        return None
+
+
+@pytest.mark.parametrize(
+    ("settings", "profile", "code"),
+    [
+        ({}, "keys", "ProfileNotAllowed"),
+        ({"ALLOWED_PROFILES": "ops,web"}, "ops", "RoleNotAllowed"),
+        ({"ALLOWED_PROFILES": "ops,web"}, "web", "RoleNotAllowed"),
+        ({"ACCOUNT_X_PROFILE": "ops", "ALLOWED_ROLE_ARNS": ROLES["staging"]}, "ops", "RoleNotAllowed"),
+        ({"ALLOWED_PROFILES": "keys"}, "keys", None),
+        ({"ACCOUNT_X_PROFILE": "ops"}, "ops", None),
+        (
+            {"ALLOWED_PROFILES": "ops", "ALLOWED_ROLE_ARNS": f"{ROLES['staging']},arn:aws:iam::*:role/admin"},
+            "ops",
+            None,
+        ),
+        ({"ALLOWED_PROFILES": "odd"}, "odd", "InvalidParameter"),
+    ],
+    ids=str,
+)
+async def test_each_role_on_a_profiles_way_passes_the_rule_for_roles(
+    profiles: Path, settings: dict[str, str], profile: str, code: str | None
+) -> None:
+    profiles.write_text(CHAIN)
+    assert await decided(settings, {"profile": profile}) == code
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ({"region": "cn-north-1"}, "RegionNotAllowed"),
+        ({"account": "production", "region": "us-gov-west-1"}, "RegionNotAllowed"),
+        ({"role_arn": "arn:aws-cn:iam::444444444444:role/x", "region": "us-east-1"}, "RegionNotAllowed"),
+        ({"profile": "keys", "region": "eusc-de-east-1"}, "RegionNotAllowed"),
+        ({"role_arn": "arn:aws-cn:iam::444444444444:role/x", "region": "cn-northwest-1"}, None),
+        ({"profile": "china"}, None),
+        ({"account": "production", "region": "ap-southeast-2"}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("listed", [{}, {"ALLOWED_REGIONS": "us-east-1,ap-southeast-2,cn-north-1,cn-northwest-1"}])
+async def test_no_identity_is_taken_to_another_partition(
+    profiles: Path, listed: dict[str, str], target: dict[str, str], code: str | None
+) -> None:
+    profiles.write_text(CHAIN)
+    assert await decided({"ALLOWED_ROLE_ARNS": "*", "ALLOWED_PROFILES": "keys,china", **listed}, target) == code
+
+
+OUTSIDE: list[dict[str, str]] = [
+    {"account": "production"},
+    {"account": "no-such"},
+    {"account": "333333333333"},
+    {"profile": "laptop"},
+    {"profile": "no-such"},
+    {"role_arn": ROLES["production"]},
+    {"role_arn": ELSEWHERE},
+    {"account": "staging", "profile": "laptop"},
+    {"account": "no-such", "region": "no-region-1"},
+    {},
+]
+
+
+async def test_whatever_lies_outside_a_confined_callers_accounts_is_refused_in_the_same_words(profiles: Path) -> None:
+    mine, said = Caller("jo", accounts=frozenset({"staging"})), set()
+    async with running(ACCOUNT_LAPTOP_PROFILE="laptop", ALLOWED_ROLE_ARNS="arn:aws:iam::111111111111:role/*") as server:
+        policy = server.app.desk.policy
+        for target in OUTSIDE:
+            with pytest.raises(AccountNotAllowed) as refused:
+                policy.decide(mine, Target(**target))
+            said.add((refused.value.message, refused.value.next_step))
+            assert policy.place(mine, Target(**target)) == (None, None)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION", "ALLOWED_REGIONS", "ACCOUNT_STAGING_REGION"])
+def test_a_region_that_nobody_knows_stops_the_start_and_is_named_by_its_variable(variable: str) -> None:
+    environment = {name: value for name, value in server_environment().items() if name != "AWS_REGION"}
+    with pytest.raises(ConfigurationError, match=variable):
+        Settings.from_environment({**environment, variable: "us-east-9"})

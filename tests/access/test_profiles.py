@@ -26,6 +26,7 @@ source_profile = keys
 [profile bare]
 region = eu-west-1
 """
+ALLOWED = {"ALLOWED_PROFILES": "keys,role,bare", "ALLOWED_ROLE_ARNS": "arn:aws:iam::*:role/aws-ops-target"}
 # What the table of changing tools leaves to others.
 MORE: list[tuple[str, dict[str, Any]]] = [
     ("rotate_secret", {"secret_id": "app/db"}),
@@ -52,7 +53,7 @@ def profiles(aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def call(profiles: None) -> AsyncIterator[Session]:
-    async with running(TOOLSETS="all", CALL_DEADLINE_SECONDS="10") as server, server.session() as session:
+    async with running(TOOLSETS="all", CALL_DEADLINE_SECONDS="10", **ALLOWED) as server, server.session() as session:
         yield session
 
 
@@ -116,7 +117,7 @@ async def test_a_profile_without_credentials_does_not_borrow_the_containers(
     with pod_identity_agent(3600) as (url, _):
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
         monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
-        async with running() as server, server.session() as call:
+        async with running(**ALLOWED) as server, server.session() as call:
             assert (await call("list_secrets"))["success"]
             for tool in ("list_secrets", "get_caller_identity"):
                 assert (await call(tool, profile="bare")).error_code == "NoCredentials"

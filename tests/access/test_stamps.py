@@ -70,7 +70,12 @@ async def start(standin: Standin) -> AsyncIterator[Callable[..., Any]]:
 
         async def run(**environment: str) -> Server:
             file = os.environ["MCP_CALLERS_FILE"]
-            settings = {"MCP_CALLERS_FILE": file, "ACCOUNT_PRODUCTION_EXTERNAL_ID": "ours:42", **environment}
+            settings = {
+                "MCP_CALLERS_FILE": file,
+                "ACCOUNT_PRODUCTION_EXTERNAL_ID": "ours:42",
+                "ALLOWED_PROFILES": "chained",
+                **environment,
+            }
             return await stack.enter_async_context(running(**settings))
 
         yield run
