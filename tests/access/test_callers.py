@@ -254,12 +254,13 @@ ELSEWHERE: list[dict[str, str]] = [
     {"account": "production", "role_arn": ROLES["staging"]},
     {"account": "production", "profile": "laptop"},
     {"role_arn": ROLES["production"], "profile": "laptop"},
+    {"account": "staging", "role_arn": ROLES["production"]},
+    {"account": "no-such", "role_arn": ROLES["production"]},
 ]
 AT_HOME = [
     {"account": "production"},
     {"account": "Production"},
     {"role_arn": ROLES["production"]},
-    {"account": "staging", "role_arn": ROLES["production"]},
     {"account": "data_lake"},
     {"account": "Data-Lake", "region": "eu-west-1"},
 ]

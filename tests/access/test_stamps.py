@@ -74,6 +74,7 @@ async def start(standin: Standin) -> AsyncIterator[Callable[..., Any]]:
                 "MCP_CALLERS_FILE": file,
                 "ACCOUNT_PRODUCTION_EXTERNAL_ID": "ours:42",
                 "ALLOWED_PROFILES": "chained",
+                "ALLOWED_ROLE_ARNS": ",".join([*ROLES.values(), "arn:aws:iam::444444444444:role/chained"]),
                 **environment,
             }
             return await stack.enter_async_context(running(**settings))
