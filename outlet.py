@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import select
 import socket
@@ -80,8 +82,32 @@ class Outlet:
 
 @cache
 def standard(fd: int) -> Outlet:
-    """Return the process's one outlet for stdout (1) or stderr (2), so that what is written there stays in order."""
+    """Return the process's one outlet for stdout (1) or stderr (2), so that what is written there stays in order.
+
+    Where both lead to one place they share one outlet, else the rest of a line of one would be cut by the other's.
+    """
+    if fd == 2 and _leads_to(1) == _leads_to(2) is not None:
+        return standard(1)
     return Outlet(fd)
+
+
+def occupy_closed() -> None:
+    """Put something that cannot be written where stdin, stdout or stderr is closed.
+
+    Else the next socket or file takes the number, and log lines go into a client's or AWS's connection.
+    """
+    for fd in range(3):
+        if _leads_to(fd) is None:
+            opened = os.open(os.devnull, os.O_RDONLY)  # takes the lowest number that is free: this one
+            os.set_inheritable(opened, True)
+
+
+def _leads_to(fd: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_ready(fd: int) -> bool:
@@ -96,24 +122,44 @@ def _is_ready(fd: int) -> bool:
 def _sender(fd: int) -> Send:
     """Return what writes to a descriptor without waiting.
 
-    Whether a write waits is a property of the open file, which a shell or a parent shares with us. So where it can be
-    done the file is opened once more, for this alone.
+    Whether a write waits is a property of the open file, which a shell or a parent shares with us, and may change at
+    any time. So where it can be done the file is opened once more, for this alone.
+
+    Raises:
+        OSError: it is not open for writing. To open it once more would give a right that nobody gave.
     """
+    if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) or not os.get_blocking(fd):
+    if stat.S_ISREG(mode):
         return lambda data: os.write(fd, data)
     if stat.S_ISSOCK(mode):
         peer = socket.socket(fileno=os.dup(fd))
         return lambda data: peer.send(data, socket.MSG_DONTWAIT)
     try:
-        own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        own = os.open(_name_of(fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:  # another user's pipe, as containers have it; no reader; or no /proc
         return lambda data: _send_where_ready(fd, data)
     return lambda data: os.write(own, data)
+
+
+def _name_of(fd: int) -> str:
+    """Return a name to open a descriptor's file by."""
+    try:
+        os.tcgetpgrp(fd)
+    except OSError:
+        return f"/proc/self/fd/{fd}"
+    return "/dev/tty"  # the terminal that we run at, which may be opened after a change of user too
 
 
 def _send_where_ready(fd: int, data: bytes) -> int:
     """Write as much as a pipe that is ready takes for certain."""
     if not _is_ready(fd):
         raise BlockingIOError
-    return os.write(fd, data[: select.PIPE_BUF])
+    part = data[: select.PIPE_BUF]
+    try:
+        return os.pwritev(fd, [part], -1, os.RWF_NOWAIT)  # another that writes to the pipe may have been quicker
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE):
+            raise
+    return os.write(fd, part)

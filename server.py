@@ -13,6 +13,7 @@ from typing import Any
 import config
 from config import Settings
 from errors import ConfigurationError
+from outlet import occupy_closed
 
 # Further imports stand in the functions: a broken configuration is told before fastmcp takes its second to import.
 log = logging.getLogger("aws_ops.server")
@@ -70,6 +71,7 @@ def serve_stdio(settings: Settings) -> int:
     _warn(settings)
     stdio.serve(app.mcp, app.desk.in_flight)
     app.flush()
+    sys.stdout = sys.stderr  # each answer was flushed by itself; a client that reads no more does not hold up the end
     return 0
 
 
@@ -157,6 +159,7 @@ def _warn(settings: Settings) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run as the command line says; return the exit status."""
+    occupy_closed()
     parser = argparse.ArgumentParser(prog="server.py", description="MCP server for AWS operations across accounts.")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stdio", action="store_true", help="serve one local client over stdin and stdout")
@@ -182,7 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     status = main()
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     if threading.active_count() > 1:  # a thread that hangs in AWS must not keep a drained process from leaving
         logging.shutdown()
         os._exit(status)

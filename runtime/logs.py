@@ -143,5 +143,6 @@ def release_streams(stream: Literal["stdout", "stderr"]) -> None:
     """Let no print or traceback wait for a reader. Under stdio, where logs go to stderr, stdout is the protocol's."""
     sys.stderr = _Stream(2, standard(2))
     if stream == "stdout":
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the start
+            sys.stdout.flush()
         sys.stdout = _Stream(1, standard(1))
