@@ -57,9 +57,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "The host's AWS configuration cannot be read.",
         f"Mend ~/.aws/config or ~/.aws/credentials: {CHECK}, which names the file and the line.",
     ),
-    "PartialCredentialsError": ("Of the AWS credentials a part is missing.", "Set the access key and the secret key."),
+    "PartialCredentialsError": (
+        "Of the AWS credentials a part is missing: the access key or the secret key.",
+        "Set both.",
+    ),
     "SSOError": ("The SSO session has ended or was not begun.", "Sign in with `aws sso login`."),
-    "LoginError": ("The login session has ended or cannot be read.", _LOGIN),
+    "LoginError": ("The session of `aws login` has ended or cannot be read.", _LOGIN),
     "MissingDependencyException": ("botocore[crt] is missing here; a profile of `aws login` needs it.", _LOGIN),
     "RefreshWithMFAUnsupportedError": (
         "The profile asks for an MFA code, which a server cannot give.",
@@ -143,12 +146,12 @@ PROVIDERS: Mapping[str, tuple[str, str]] = {
         "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.",
     ),
     "assume-role": (
-        "The profile's role could not be assumed as it is configured.",
-        "Check the profile's role_arn, source_profile and credential_source.",
+        "The profile's role could not be assumed by its role_arn, source_profile and credential_source.",
+        "Check that they are right, and that what they name gives credentials.",
     ),
     "assume-role-with-web-identity": (
-        "The web identity's role could not be assumed.",
-        "Check AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN and the role's trust in the identity provider.",
+        "The role of AWS_WEB_IDENTITY_TOKEN_FILE, or of a profile's web_identity_token_file, could not be assumed.",
+        "Check that the file is mounted, AWS_ROLE_ARN and the role's trust in the identity provider.",
     ),
     "sso": WORDS["SSOError"],
     "login": WORDS["LoginError"],
@@ -160,9 +163,9 @@ PROVIDERS: Mapping[str, tuple[str, str]] = {
         "SecretAccessKey, and nothing else.",
     ),
     "container-role": (
-        "The container's credentials could not be had.",
-        "Check AWS_CONTAINER_CREDENTIALS_FULL_URI (https, loopback or the agents' addresses only) and "
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE (one line, without an end of line).",
+        "No credentials could be had from AWS_CONTAINER_CREDENTIALS_FULL_URI (or _RELATIVE_URI) with "
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.",
+        "The address is https, on loopback or one of the agents' own; the file is one line, without an end of line.",
     ),
     "iam-role": WORDS["MetadataRetrievalError"],
 }

@@ -20,6 +20,7 @@ from access.callers import Caller
 from access.identity import Grant, Identity
 from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
+from access.sources import check_kinds, know_logins, why_none
 from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
 from aws_regions import partitions
@@ -272,19 +273,21 @@ class CredentialStore:
             for provider in _KNOW_NO_PROFILE:
                 session.get_component("credential_provider").remove(provider)
         _refuse_mfa(session, profile)
+        know_logins(session.full_config["profiles"])
         if signer.caller is not None:
             session.full_config["profiles"][profile]["role_session_name"] = signer.caller
         session.set_default_client_config(_sts_config())
         try:
             credentials = session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials is not None else None
-        except OSError:  # a web-identity token, say, that is not mounted
-            frozen = None
+        except Exception as error:
+            raise why_none(error) from error
         if frozen is None:
             raise NoCredentials(
                 "The server has no AWS credentials for this identity.",
                 next_step="Give it some (IRSA, a profile, the environment); `python server.py --check` tells more.",
             )
+        check_kinds(credentials.method, frozen)
         expiry = getattr(credentials, "_expiry_time", None)
         return Obtained(frozen, expiry.timestamp() if expiry is not None else None)
 
