@@ -223,6 +223,9 @@ class Settings(BaseModel):
         for name, value in values.items():
             if not value.strip() and name not in may_be_blank:
                 raise ConfigurationError(f"{renamed.get(name, name)} is set but blank: give it a value or remove it")
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # botocore reads these itself
+            if not environment.get(name, name).strip():
+                raise ConfigurationError(f"{name} is set but blank: give it a value or remove it")
         values["ACCOUNT_*"] = read_accounts(environment)
         try:
             return cls.model_validate(values)

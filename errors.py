@@ -25,6 +25,14 @@ from aws_failures import KINDS, Kind, words_for
 from aws_transport import CHECK_BUNDLE, UNREACHABLE, never_reached_aws, words_for_transport
 from plain_words import printable
 
+_UNREADABLE = {
+    "DuplicateSectionError": "a section stands twice",
+    "DuplicateOptionError": "a member stands twice in its section",
+    "MissingSectionHeaderError": "a line stands before the first section; a byte order mark counts as one",
+    "ParsingError": "a line is neither a section nor a member",
+    "UnicodeDecodeError": "it is not UTF-8",
+}
+
 
 class AWSOpsError(Exception):
     """A failure with a code, a sentence, and what to do next.
@@ -113,6 +121,32 @@ class ScopeRequired(Refusal):
 
 class NoCredentials(Refusal):
     code = "NoCredentials"
+
+
+class UnreadableConfiguration(NoCredentials):
+    """The host's AWS configuration cannot be read, so no profile can be used.
+
+    Args:
+        path: Of the file; for the operator, never for a caller.
+        problem: What is wrong with it; quotes nothing.
+        line: Where, if that is known.
+    """
+
+    def __init__(self, path: str, problem: str, line: int | None = None) -> None:
+        super().__init__(
+            "The host's AWS configuration cannot be read, so no profile can be used.",
+            next_step="The server's operator sees the file and the line with `python server.py --check`.",
+        )
+        self.where = f"{path}{f', line {line}' if line else ''}: {problem}"
+
+    @classmethod
+    def of(cls, error: Exception, path: str) -> UnreadableConfiguration:
+        """Return what an exception of botocore's reading of the files says; configparser's own stands within it."""
+        details = getattr(error, "kwargs", {})
+        inner = details.get("error") or error
+        line = getattr(inner, "lineno", None) or next((number for number, _ in getattr(inner, "errors", [])), None)
+        problem = _UNREADABLE.get(type(inner).__name__, "it is not understood")
+        return cls(str(details.get("path") or path), problem, line if isinstance(line, int) else None)
 
 
 class InvalidConfiguration(Refusal):

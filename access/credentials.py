@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -14,9 +13,11 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
+from botocore.loaders import create_loader
 from cachetools import LRUCache
 
 from access.callers import Caller
+from access.host import HostConfiguration, way_of
 from access.identity import Grant, Identity
 from access.integrity import CONNECT_SECONDS, check_answers
 from access.renewal import Obtained, RenewingCredentials
@@ -26,7 +27,6 @@ from access.trace import MAX_ATTEMPTS, uncounted, watch
 from aws_regions import partitions
 from config import Settings
 from errors import NoCredentials, is_denial, translate, unusable
-from named_accounts import ROLE_ARN
 
 # A client's methods are made for it anew: 160 KB for STS, 180 for Secrets Manager, 380 for S3, 430 for IAM, 1,500 for
 # EC2, which is about 130 and 2 for each operation. The bound keeps the clients of 68 accounts' secrets, or of 7
@@ -49,7 +49,7 @@ class Signer:
 @cache
 def _loader() -> Any:
     """The one reader of botocore's API models, which are large: they are read once a process."""
-    return botocore.session.Session().get_component("data_loader")
+    return create_loader()
 
 
 class _Session(botocore.session.Session):  # type: ignore[misc]  # botocore has no types
@@ -95,7 +95,7 @@ class CredentialStore:
         self._account_ids: dict[Identity, tuple[str, str]] = {}
         self._caller_arns: dict[Identity, tuple[str, str]] = {}
         self._asking: dict[Identity, threading.Lock] = {}
-        self._profiles: tuple[Any, dict[str, Any]] = (None, {})
+        self.host = HostConfiguration()
 
     # --- clients -----------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class CredentialStore:
         It is asked anew once the access key is another: the host's files may have come to mean another account.
         """
         identity = grant.identity
-        if known := identity.account_id or self._account_id_of_profile(identity.profile):
+        if known := identity.account_id or self.host.account_id(identity.profile):
             return known
         sts = self.client(Grant(identity, self._settings.region), "sts", caller)
         with uncounted(), self._asking.setdefault(identity, threading.Lock()):
@@ -125,12 +125,8 @@ class CredentialStore:
 
     def known_account_id(self, identity: Identity) -> str | None:
         """Return an identity's account number where it is known without asking AWS: from its ARN, a file, an answer."""
-        told = identity.account_id or self._account_id_of_profile(identity.profile)
+        told = identity.account_id or self.host.account_id(identity.profile)
         return told or self._account_ids.get(identity, ("", None))[1]
-
-    def _account_id_of_profile(self, profile: str | None) -> str | None:
-        role_arn = str(self._profile_tables().get(profile, {}).get("role_arn")) if profile else ""
-        return role_arn.split(":")[4] if ROLE_ARN.fullmatch(role_arn) else None
 
     def expires_at(self, grant: Grant, caller: Caller) -> float | None:
         """Return when the credentials that sign now end, in seconds since the epoch; None for those that never do."""
@@ -155,7 +151,7 @@ class CredentialStore:
         identity = grant.identity
         if identity.role_arn is not None:
             return [identity.role_arn]
-        if told := self.profile_roles(identity.profile):
+        if told := self.host.roles_of(identity.profile):
             return told
         key = self._held(grant, caller).access_key
         with uncounted(), self._asking.setdefault(identity, threading.Lock()):
@@ -167,18 +163,10 @@ class CredentialStore:
                     self._caller_arns[identity] = key, arn
         return [arn] if ":assumed-role/" in arn else []
 
-    def profile_roles(self, profile: str | None) -> list[str]:
-        tables, seen, found = self._profile_tables(), set[str](), list[str]()
-        while profile and profile in tables and profile not in seen:
-            seen.add(profile)
-            found += [str(tables[profile]["role_arn"])] if "role_arn" in tables[profile] else []
-            profile = tables[profile].get("source_profile")
-        return found
-
     def _signer(self, identity: Identity, caller: Caller, session_policy: str | None) -> Signer:
         if identity.role_arn is not None:
             return Signer(identity, caller.session_name, session_policy)
-        if identity.profile is not None and "role_arn" in self._profile_tables().get(identity.profile, {}):
+        if identity.profile is not None and "role_arn" in self.host.profile(identity.profile):
             return Signer(identity, caller.session_name)  # the profile assumes a role: its sessions are a caller's too
         return Signer(identity)
 
@@ -281,6 +269,7 @@ class CredentialStore:
             credentials = session.get_credentials()
             frozen = credentials.get_frozen_credentials() if credentials is not None else None
         except Exception as error:
+            self.host.check()  # where a file has broken, that is the reason
             raise why_none(error) from error
         if frozen is None:
             raise NoCredentials(
@@ -311,47 +300,38 @@ class CredentialStore:
     def _new_session(self, profile: str | None) -> _Session:
         session = _Session(profile=profile)
         session.register_component("data_loader", _loader())
+        session._config = self.host.for_session(stale=profile is None)  # what full_config would read from the files
         # boto3 reads AWS_DEFAULT_REGION only; the server's region holds for every session, STS included.
         session.set_config_variable("region", self._settings.region)
         return session
 
     def profiles(self) -> frozenset[str]:
-        return frozenset(self._profile_tables())
+        return frozenset(self.host.profiles())
+
+    def profile_roles(self, profile: str | None) -> list[str]:
+        return self.host.roles_of(profile)
 
     def profile_region(self, profile: str) -> str | None:
-        region = self._profile_tables().get(profile, {}).get("region")
+        region = self.host.profile(profile).get("region")
         return str(region) if region else None
 
     def regions(self) -> frozenset[str]:
         return frozenset(partitions())
 
-    @cached_property
-    def _files(self) -> tuple[str, ...]:
-        """The AWS config and credentials files. Asked for at each call on the event loop, which waits for no lock."""
-        with self._lock:
-            probe = self._session(None)
-            names = ("config_file", "credentials_file")
-            return tuple(os.path.expanduser(probe.get_config_variable(name)) for name in names)
-
-    def _profile_tables(self) -> dict[str, Any]:
-        """The profiles of the AWS config and credentials files, read again when a file has changed."""
-        stamp = tuple((path, os.stat(path).st_mtime_ns if os.path.exists(path) else None) for path in self._files)
-        if self._profiles[0] != stamp:
-            self._profiles = (stamp, self._new_session(None).full_config["profiles"])
-        return self._profiles[1]
-
 
 def _refuse_mfa(session: _Session, profile: str | None) -> None:
-    """Refuse a profile that wants a code typed in: botocore would ask at the terminal, or eat an MCP client's stdin."""
-    tables, name, seen = session.full_config["profiles"], profile or session.profile or "default", set[str]()
-    while name in tables and name not in seen:
-        seen.add(name)
-        if "mfa_serial" in tables[name] and "role_arn" in tables[name]:
+    """Refuse a profile that wants a code typed in: botocore would ask at the terminal, or eat an MCP client's stdin.
+
+    Keys in the environment go before AWS_PROFILE, as botocore has it; a profile that a call names goes before them.
+    """
+    if profile is None and session.get_component("credential_provider").get_provider("env").load() is not None:
+        return
+    for table in way_of(session.full_config["profiles"], profile or session.profile or "default"):
+        if "mfa_serial" in table and "role_arn" in table and "web_identity_token_file" not in table:
             raise NoCredentials(
                 "The profile asks for an MFA code, which a server cannot give.",
                 next_step="Use a profile without mfa_serial, or put a session's keys into the credentials file.",
             )
-        name = tables[name].get("source_profile", "")
 
 
 def stamps(session_name: str) -> dict[str, Any]:

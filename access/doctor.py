@@ -13,7 +13,7 @@ from access.credentials import CredentialStore
 from access.identity import Grant, Identity, Target
 from access.policy import Policy
 from config import Settings
-from errors import AWSOpsError, DeadlineExceeded, translate
+from errors import AWSOpsError, DeadlineExceeded, UnreadableConfiguration, translate
 from named_accounts import Account
 
 _DOCTOR = Caller("check")
@@ -98,11 +98,9 @@ def _in_bounded_time(checks: Sequence[_Check], seconds: float) -> Iterator[Findi
 
 def _configuration(credentials: CredentialStore, settings: Settings) -> Finding:
     try:
-        known = settings.region in credentials.regions()
-    except Exception:  # AWS_PROFILE names none that exists, as the base identity's line says
-        known = True
-    if not known:
-        return Finding(False, "configuration", f"AWS_REGION: {settings.region} is no region that botocore knows")
+        credentials.host.check()
+    except UnreadableConfiguration as error:
+        return Finding(False, "configuration", f"{error.where}. To do: mend the file; no profile works until then.")
     return Finding(True, "configuration", f"{len(settings.accounts)} accounts, region {settings.region}")
 
 

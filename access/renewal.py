@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from access.trace import seconds_left
-from errors import DeadlineExceeded
+from errors import DeadlineExceeded, UnreadableConfiguration
 
 log = logging.getLogger("aws_ops.credentials")
 _FAILURE_MEMORY_SECONDS = 3.0
@@ -113,6 +113,8 @@ class RenewingCredentials(Credentials):  # type: ignore[misc]  # botocore has no
         with self._locked():  # whoever signs meanwhile goes on with what is held
             try:
                 self._keep(self._obtain())
+            except UnreadableConfiguration:  # it says nothing of those held, which serve on
+                return
             except Exception:
                 self._current = None
                 raise
