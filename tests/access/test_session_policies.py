@@ -73,7 +73,11 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "compare_secrets": [{"other_secret_id": "app/other"}],
     "explain_denial": [
         {"encoded_message": "x"},
-        {"error_message": "arn:aws:iam::123456789012:role/reader is not authorized to perform: s3:GetObject because"},
+        {
+            "error_message": "User: arn:aws:sts::123456789012:assumed-role/reader/s is not authorized to perform: "
+            "s3:GetObject on resource: arn:aws:s3:::mine/a.txt because no identity-based policy allows the "
+            "s3:GetObject action"
+        },
     ],
 }
 # Declared for what these accounts do not hold.
