@@ -56,6 +56,7 @@ TABLE = (
         "TokenRefreshRequired|InvalidSecurity|RequestInTheFuture|AuthorizationQueryParametersError",
         _SIGNING,
     ),
+    _row(DENIED.pattern, _SIGNING, said="(?i)request has expired|signature (does not|expired|not yet)"),
     _row("LimitExceeded|QuotaExceeded|^TooMany", _QUOTA),
     _row(
         "",
@@ -97,7 +98,9 @@ TABLE = (
     _row("PreconditionFailed|ConditionalRequestConflict", "It exists already or has changed: look at it as it is now."),
     _row(MISSING.pattern, "Check the name, the account and the region; list what exists there."),
     _row("Exists|Duplicate", "Choose another name, or update what exists."),
-    _row("InvalidRequest|InvalidState|Conflict|IncorrectState|InUse|MethodNotAllowed", _LOOK),
+    _row(
+        "InvalidRequest|InvalidState|Conflict|NotEmpty|DependencyViolation|IncorrectState|InUse|MethodNotAllowed", _LOOK
+    ),
 )
 
 

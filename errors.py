@@ -223,8 +223,8 @@ class AWSError(AWSOpsError):
 
     def rewrite(self, change: Callable[[str], str]) -> None:
         """Have what AWS wrote changed, such as a secret taken out; our own words about it stand."""
-        if shown := printable(self._theirs):
-            self.message = self.message.replace(shown, printable(change(self._theirs)))
+        if shown := _shown(self._theirs):
+            self.message = self.message.replace(shown, _shown(change(self._theirs)))
 
     @property
     def error_code(self) -> str:
@@ -252,6 +252,7 @@ class IncompleteAnswer(AWSError, KeyError, IndexError):
 
 
 _CODE = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_MOST_CHARACTERS = 16_000  # of AWS's text; an encoded authorization message has up to 10,240
 _PAGE = re.compile(r"\s*<[!?a-z]", re.IGNORECASE)
 
 
@@ -295,7 +296,7 @@ def _from_client_error(failed: Any) -> AWSError:
     else:
         if "Signature" in code:  # what follows is the request as AWS saw it, session token and all
             message = message.split("\n")[0]
-        theirs, message = message, printable(message)
+        theirs, message = message, _shown(message)
         if (deleted := of_a_delete_marker(code, headers)) is not None:
             (message, next_step), theirs = deleted, ""
     told = meaning(code, message, status)
@@ -307,6 +308,12 @@ def _from_client_error(failed: Any) -> AWSError:
         next_step=next_step or told.next_step,
         theirs=theirs,
     )
+
+
+def _shown(theirs: str) -> str:
+    """Return AWS's text as one printable line, cut where it would fill the caller's context."""
+    line = printable(theirs)
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]} [cut]"
 
 
 def _from_transport(error: BaseException) -> AWSError:

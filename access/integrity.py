@@ -26,6 +26,7 @@ ONCE, DOCUMENT, CONNECT_TIMEOUT = "aws_ops_once", "aws_ops_document", "aws_ops_c
 _JSON, _XML = ("json",), ("query", "ec2")
 _CHUNK = 65_536
 _MOST_BYTES = 32 * 1_048_576  # of an answer; of an object as many as the range that is asked for
+_MOST_BYTES_OF_A_REFUSAL = 1_048_576
 _RANGE = re.compile(r"bytes=(\d{1,20})-(\d{1,20})")
 
 
@@ -113,7 +114,7 @@ def _timeout(longest_read: float, request: Any) -> Timeout:
 def _most_bytes(request: Any, response: Any) -> int:
     """Return how many bytes of an answer are taken: of an object no more than the range has that was asked for."""
     if response.status_code >= 300:  # that is no part of the object
-        return _MOST_BYTES
+        return _MOST_BYTES_OF_A_REFUSAL
     wanted = request.headers.get("Range", "")
     asked = _RANGE.fullmatch(wanted.decode() if isinstance(wanted, bytes) else wanted)
     return int(asked[2]) - int(asked[1]) + 1 if asked else _MOST_BYTES
@@ -138,6 +139,7 @@ def _read(raw: Any, url: str, end: float, most: int) -> bytes:
             if time.monotonic() > end:
                 raise timed_out(url)
     except Exception as error:
+        pieces.clear()  # the traceback keeps this frame until the call ends, those of earlier attempts too
         raw.close()
         raise broken_read(url, error) from error
     return b"".join(pieces)

@@ -26,7 +26,7 @@ from pydantic import (
 from access.policy import identity_of
 from errors import InvalidParameter
 from services._json_members import to_json
-from services.base import AWSModel, AWSServiceBase, Plan, Tags, Target, Timestamp
+from services.base import AWSModel, AWSServiceBase, Plan, Said, Tags, Target, Timestamp
 from toolcall.call import Call
 
 # Where a secret has a KMS key of its own, AWS uses it in the name of who asks.
@@ -169,7 +169,7 @@ class SecretVersion(AWSModel):
 class ReplicationStatus(AWSModel):
     region: str
     status: str | None = None
-    status_message: str | None = None
+    status_message: Said | None = None
     kms_key_id: str | None = None
     last_accessed_date: Timestamp | None = None
 

@@ -12,15 +12,15 @@ from access.quoting import listed, quoted
 from toolcall import standing
 from toolcall.call import Call
 from toolcall.desk import Desk
-from toolcall.results import AWSModel, Page, Timestamp
+from toolcall.results import AWSModel, Page, Said, Timestamp
 from toolcall.spec import DESTROY, READ, REVEAL, WRITE, Standing, ToolSpec, spec_of, tool
 from toolcall.tags import FirstTags, NewTags, TagKeys, Tags, to_aws_tags
 from toolcall.tool import ServiceTool
 
 __all__ = [
     "DESTROY", "READ", "REVEAL", "WRITE",
-    "AWSModel", "AWSServiceBase", "FirstTags", "NewTags", "Page", "Plan", "Standing", "TagKeys", "Tags", "Target",
-    "Timestamp", "listed", "quoted", "to_aws_tags", "tool",
+    "AWSModel", "AWSServiceBase", "FirstTags", "NewTags", "Page", "Plan", "Said", "Standing", "TagKeys", "Tags",
+    "Target", "Timestamp", "listed", "quoted", "to_aws_tags", "tool",
 ]  # fmt: skip
 
 

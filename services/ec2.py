@@ -21,6 +21,7 @@ from services.base import (
     AWSServiceBase,
     NewTags,
     Plan,
+    Said,
     TagKeys,
     Tags,
     Target,
@@ -87,7 +88,7 @@ class InstanceDetail(AWSModel):
     image: Image
     system_status: str | None = None
     instance_status: str | None = None
-    state_reason: str | None = None
+    state_reason: Said | None = None
     termination_protected: bool
     security_groups: list[str] = []
     volumes: list[str] = []

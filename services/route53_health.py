@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 
 from errors import is_denial, translate
 from services._route53 import Token
-from services.base import READ, AWSModel, AWSServiceBase, Page, Target, Timestamp, tool
+from services.base import READ, AWSModel, AWSServiceBase, Page, Said, Target, Timestamp, tool
 from toolcall.call import Call
 
 HealthCheckId = Annotated[str, StringConstraints(pattern=r"^[\w-]{1,64}$")]
@@ -28,7 +28,7 @@ class Observation(AWSModel):
 
     region: str | None = None
     ip_address: str | None = Field(default=None, alias="IPAddress")
-    status: str
+    status: Said
     checked_time: Timestamp | None = None
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from errors import InvalidParameter, is_missing, translate
+from plain_words import printable
 from services._policies import Policy, locks_out, parse_policy
 from services._policy_decisions import lets_strangers_in, refuse_open, who_comes_in
 from services._secrets import (
@@ -325,7 +326,7 @@ def _validate(client: Any, secret_id: str, policy: str) -> None:
             return
         raise
     if not checked["PolicyValidationPassed"]:
-        reasons = "; ".join(str(error.get("ErrorMessage")) for error in checked.get("ValidationErrors", []))
+        reasons = "; ".join(printable(str(error.get("ErrorMessage"))) for error in checked.get("ValidationErrors", []))
         raise InvalidParameter(f"policy: AWS does not accept it: {reasons}")
 
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from errors import DeadlineExceeded, translate
+from plain_words import printable
 from services._policies import Policy, accounts_in, open_to_everyone, trusts_any_login
 from services._secret_values import read
 from services._secrets import CURRENT, KMS_READ, PENDING, NamePrefix, versions_of
@@ -312,7 +313,7 @@ class _Look:
 
 def _replicas(client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
     for replica in client.describe_secret(SecretId=row["ARN"]).get("ReplicationStatus", []):
-        status, reason = replica.get("Status"), replica.get("StatusMessage") or "no reason given"
+        status, reason = replica.get("Status"), printable(replica.get("StatusMessage") or "no reason given")
         if status == "Failed":
             yield ("high", "ReplicaFailed", f"{replica['Region']}: {reason}")
         elif status != "InSync":

@@ -45,6 +45,7 @@ from services.base import (
     NewTags,
     Page,
     Plan,
+    Said,
     Standing,
     TagKeys,
     Tags,
@@ -90,7 +91,7 @@ class Unread(AWSModel):
 
     secret_id: str
     error_code: str
-    message: str | None = None
+    message: Said | None = None
 
 
 class SecretPlaintexts(AWSModel):

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import botocore
 import botocore.exceptions
@@ -14,12 +14,17 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 from botocore.retries import standard
+from pydantic import TypeAdapter
 
 from aws_codes import TABLE, meaning
 from aws_failures import KINDS, Kind
 from errors import translate
 from services import service_classes
+from services._secrets import ReplicationStatus
 from services.base import READ, WRITE, AWSModel, AWSServiceBase, Target, tool
+from services.ec2 import InstanceDetail
+from services.route53_health import Observation
+from services.secrets_manager import Unread
 from tests.conftest import Session, running, standin_alone
 from tests.standin import Standin
 
@@ -111,6 +116,14 @@ ADVICE = [
     ("AccessDenied", "User: u is not authorized to perform: s3:ListBucket", "action named in the message", "no action"),
     ("AccessDeniedException", "not authorized to perform: iam:X with an explicit deny in an SCP", "Deny", "Grant"),
     ("UnauthorizedOperation", "You are not authorized to perform this operation.", "names no action", "named in the"),
+    ("AccessDenied", "Request has expired", "clock", "Grant"),
+    ("HostedZoneNotEmpty", "The hosted zone holds records", "present state", "Correct"),
+    (
+        "AccessDenied",
+        "User: u is not authorized to perform: s3:GetObject on resource: signature/key",
+        "action named",
+        "clock",
+    ),
     ("InvalidObjectState", "The operation is not valid for the object's storage class", "restore it", "retry"),
 ]
 
@@ -197,7 +210,35 @@ async def test_what_aws_says_is_one_printable_line(aws: Standin, call: Session) 
         assert text.isprintable()
 
 
+@pytest.mark.parametrize("said", ["\x1b[2J" * 25_000, "long \u200b" * 20_000, "x" * 100_000])
+async def test_what_aws_says_at_length_is_cut(aws: Standin, call: Session, said: str) -> None:
+    aws.fault("error", operation="DescribeSecret", code="ResourceNotFoundException", status=400, message=said)
+    answer = await call("describe_secret", secret_id="app/db", account="production")
+    assert answer.error_code == "ResourceNotFoundException"
+    assert answer.text.isprintable()
+    assert answer["message"].endswith(" [cut]")
+    assert len(answer.text) < 20_000
+
+
+@pytest.mark.parametrize(
+    "model", [Unread, ReplicationStatus, InstanceDetail, Observation], ids=lambda one: one.__name__
+)
+def test_what_aws_says_within_an_answer_is_one_printable_line_too(model: type[AWSModel]) -> None:
+    told = [
+        TypeAdapter(kind).validate_python("a\r\n\x1b\x9b\u202eb")
+        for name, kind in get_type_hints(model, include_extras=True).items()
+        if name in ("message", "status_message", "state_reason") or (model is Observation and name == "status")
+    ]
+    assert told == ["a \\u001b\\u009b\\u202eb"]
+
+
 async def test_our_own_sentences_stand_whole_whatever_was_submitted(aws: Standin, call: Session) -> None:
+    for name, text in (("no-json", "plain words"), ("a-list", "[1]")):
+        made = await call("create_secret", name=name, secret_value=text, account="production")
+        assert not made.is_error, made.text
+        patched = await call("patch_secret", secret_id=name, set={"k": "is"}, account="production")
+        assert patched.is_error
+        assert "[redacted]" not in patched.text
     aws.fault("error", operation="GetSecretValue", code="Odd", status=400, message="is it the secret?")
     theirs = await call("patch_secret", secret_id="app/db", set={"k": "is"}, account="production")
     assert theirs["message"] == "[redacted]"

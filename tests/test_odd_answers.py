@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -204,6 +207,49 @@ async def test_a_body_that_never_ends_costs_a_call_its_deadline_and_no_thread_fo
         while server.app.desk.execution._bulkheads:
             assert time.monotonic() < end, "a thread still reads"
             await asyncio.sleep(0.05)
+
+
+def endless(head: str, begin: bytes = b"") -> Reply:
+    """An answer of 200 MB, for who reads so far."""
+
+    def reply(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode())
+        chunked = "chunked" in head
+        for piece in (begin or b" ", *[b"a" * 65_536] * 3_200):
+            connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if chunked else piece)
+        connection.close()
+
+    return reply
+
+
+def kilobytes(what: str) -> int:
+    return int(next(row.split()[1] for row in Path("/proc/self/status").read_text().splitlines() if what in row))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        endless("200 OK\r\nContent-Length: 8000000000"),
+        endless("200 OK\r\nConnection: close", b'{"Name": "'),
+        endless("200 OK\r\nTransfer-Encoding: chunked", b'{"Name": "'),
+        endless("400 Bad Request\r\nTransfer-Encoding: chunked", b'{"__type": "Odd", "Message": "'),
+        endless("503 Slow Down\r\nConnection: close"),
+        http("400 Bad Request", json.dumps({"__type": "Odd", "Message": "\x1b" * 1_000_000}).encode()),
+        http("200 OK", gzip.compress(b"{" + b" " * 200_000_000, 1), Content_Encoding="gzip"),
+    ],
+    ids=["long", "closed", "chunked", "refused", "failed", "whole", "bomb"],
+)
+async def test_an_answer_is_read_to_a_bound_and_costs_no_more_memory(
+    aws: OddEndpoint, call: Session, reply: Reply
+) -> None:
+    secret = Secret(aws, call)
+    await secret.look(WHOLE)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before = kilobytes("VmRSS")
+    answer, _ = await secret.look(reply)
+    assert (answer.error_code, answer["retryable"]) == ("ServiceUnavailable", True)
+    assert (await secret.delete(reply))[0].error_code == "OutcomeUnknown"
+    assert kilobytes("VmHWM") - before < 100_000
 
 
 @pytest.mark.parametrize("where", ["refused", "unknown host"])

@@ -7,9 +7,10 @@ import json
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Self, get_type_hints
+from typing import Annotated, Any, Self, get_type_hints
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -20,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from errors import IncompleteAnswer
+from plain_words import printable
 
 _FAILURE: dict[str, Any] = {
     "error_code": {"type": "string"},
@@ -65,6 +67,9 @@ class Page(AWSModel):
 
 Timestamp = AwareDatetime
 """A moment in UTC, ISO 8601 on the wire."""
+
+Said = Annotated[str, AfterValidator(printable)]
+"""A sentence of AWS's about what it did or did not do: one printable line, as its refusals are told."""
 
 
 def as_json(content: dict[str, Any]) -> tuple[str, dict[str, Any]]:
