@@ -220,12 +220,13 @@ class Settings(BaseModel):
             values["AWS_REGION"] = environment["AWS_DEFAULT_REGION"]
             renamed["AWS_REGION"] = "AWS_DEFAULT_REGION"
         may_be_blank = {"ALLOWED_ROLE_ARNS", "ALLOWED_PROFILES", "MCP_AUTH_TOKEN"}
-        for name, value in values.items():
+        # botocore reads the last two itself.
+        read = values | {
+            name: environment[name] for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in environment
+        }
+        for name, value in read.items():
             if not value.strip() and name not in may_be_blank:
                 raise ConfigurationError(f"{renamed.get(name, name)} is set but blank: give it a value or remove it")
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):  # botocore reads these itself
-            if not environment.get(name, name).strip():
-                raise ConfigurationError(f"{name} is set but blank: give it a value or remove it")
         values["ACCOUNT_*"] = read_accounts(environment)
         try:
             return cls.model_validate(values)

@@ -24,7 +24,6 @@ from access.renewal import Obtained, RenewingCredentials
 from access.sources import check_kinds, know_logins, why_none
 from access.tls import share_tls
 from access.trace import MAX_ATTEMPTS, uncounted, watch
-from aws_regions import partitions
 from config import Settings
 from errors import NoCredentials, is_denial, translate, unusable
 
@@ -314,9 +313,6 @@ class CredentialStore:
     def profile_region(self, profile: str) -> str | None:
         region = self.host.profile(profile).get("region")
         return str(region) if region else None
-
-    def regions(self) -> frozenset[str]:
-        return frozenset(partitions())
 
 
 def _refuse_mfa(session: _Session, profile: str | None) -> None:

@@ -11,6 +11,7 @@ from fastmcp import FastMCP
 from fastmcp.exceptions import ResourceError
 from mcp.types import CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
+from aws_regions import partitions
 from toolcall.desk import Desk
 from toolcall.spec import READ
 from toolcall.tool import ServiceTool
@@ -106,7 +107,7 @@ def _add_completions(mcp: FastMCP[Any], desk: Desk, list_secrets: ServiceTool) -
         if argument.name in ("account", "from_account", "to_account"):
             names = [account.name for account in desk.policy.accounts_of(caller)]
         elif argument.name == "region":
-            names = sorted(desk.settings.allowed_regions or desk.credentials.regions())
+            names = sorted(desk.settings.allowed_regions or partitions())
         elif argument.name in ("name", "secret_id"):
             names = await _secret_names(list_secrets, argument.value, known)
         else:

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from aws_regions import partitions
 from errors import DeadlineExceeded, translate
 from plain_words import printable
 from services._policies import Policy, accounts_in, open_to_everyone, trusts_any_login
@@ -34,7 +35,6 @@ _AT_ONCE_PER_REGION = 3
 _NAMED_UNCHECKED = 10
 _PROGRESS_EVERY = 20
 _ALL = "all"
-_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")
 _SEVERITIES = ("high", "medium", "low")
 _AWS_MANAGED_KEY = "alias/aws/secretsmanager"
 _TO_DO = {
@@ -156,7 +156,7 @@ class SecretsAuditService(AWSServiceBase):
             return dict.fromkeys(asked)
         settings = self.desk.settings
         own = next((account.regions for account in settings.accounts if account.name == grant.account), ())
-        everywhere = (one for one in self.desk.credentials.regions() if _partition(one) == _partition(grant.region))
+        everywhere = (one for one, partition in partitions().items() if partition == partitions()[grant.region])
         return sorted(own or settings.allowed_regions or everywhere)
 
 
@@ -333,10 +333,6 @@ def _policy(client: Any, row: Mapping[str, Any]) -> Iterator[_Found]:
     owner = row["ARN"].split(":")[4]
     if foreign := sorted(number for number in accounts_in(policy) if number != owner):
         yield ("medium", "CrossAccountPolicy", f"readable from {', '.join(foreign)}")
-
-
-def _partition(region: str) -> str:
-    return next((prefix for prefix in _PARTITIONS if region.startswith(prefix)), "")
 
 
 def _region(target: Target) -> str:
