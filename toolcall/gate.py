@@ -17,8 +17,9 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolRequestParams, Get
 from errors import InvalidParameter, RateLimited
 from toolcall.call import Call
 from toolcall.desk import Desk
+from toolcall.outcome import note, refuse
 from toolcall.spec import READ, ToolSpec
-from toolcall.tool import ServiceTool, note, refuse
+from toolcall.tool import ServiceTool
 
 log = logging.getLogger("aws_ops.requests")
 _NO_TOOL = ToolSpec(READ)
