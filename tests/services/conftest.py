@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Server, Session, aws_environment, forget_everything, know_only, running
 from tests.contract import all_tools
 from tests.declared import FREE, needed
+from tests.services.strict_route53 import StrictRoute53, strict_route53
 from tests.standin import Standin
 
 DECLARED = {name: set(tool.spec.actions) for name, (_, tool) in all_tools().items()}
@@ -47,6 +48,33 @@ async def faulty(faults: Standin, aws: str, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, setting)
     faults.reset()
     async with running(CALL_DEADLINE_SECONDS="20") as server, server.session() as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def strict(environment: None) -> Iterator[StrictRoute53]:
+    """A Route 53 that takes changes in an order that works alone."""
+    zone = StrictRoute53()
+    with strict_route53(zone) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
+        yield zone
+
+
+@pytest.fixture(scope="module")
+async def started(strict: StrictRoute53) -> AsyncIterator[Server]:
+    """A server in front of it."""
+    async with running(TOOLSETS="route53") as server:
+        yield server
+
+
+@pytest.fixture
+def zone(strict: StrictRoute53) -> StrictRoute53:
+    return strict.forget()
+
+
+@pytest.fixture
+async def empty(zone: StrictRoute53, started: Server) -> AsyncIterator[Session]:
+    async with started.session() as session:
         yield session
 
 

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 
-from tests.conftest import Server, Session, running
-from tests.services.strict_route53 import ZONE, Key, StrictRoute53, row, strict_route53, to
+from tests.conftest import Session
+from tests.services.strict_route53 import ZONE, Key, StrictRoute53, row, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import change, submit
 
 ROWS = ["a/blue", "a/green", "b/blue", "c/blue", "c/green", "c/red", "d/blue", "e/", "f/green"]
-
-
-@pytest.fixture(scope="module")
-def strict(environment: None) -> Iterator[StrictRoute53]:
-    zone = StrictRoute53()
-    with strict_route53(zone) as url, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL_ROUTE_53", url)
-        yield zone
-
-
-@pytest.fixture(scope="module")
-async def started(strict: StrictRoute53) -> AsyncIterator[Server]:
-    async with running(TOOLSETS="route53") as server:
-        yield server
-
-
-@pytest.fixture
-def zone(strict: StrictRoute53) -> StrictRoute53:
-    return strict.forget()
-
-
-@pytest.fixture
-async def empty(zone: StrictRoute53, started: Server) -> AsyncIterator[Session]:
-    async with started.session() as session:
-        yield session
 
 
 async def state(call: Session) -> Any:

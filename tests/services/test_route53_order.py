@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Server, Session, running, session_of
+from tests.conftest import Session, session_of
 from tests.services.strict_route53 import ZONE, StrictRoute53, row, strict_route53, to
 from tests.services.test_route53 import AT
 from tests.services.test_route53_changes import ALIAS, change, submit
@@ -32,21 +32,9 @@ def strict(request: pytest.FixtureRequest, environment: None) -> Iterator[Strict
         yield zone
 
 
-@pytest.fixture(scope="module")
-async def started(strict: StrictRoute53) -> AsyncIterator[Server]:
-    async with running(TOOLSETS="route53") as server:
-        yield server
-
-
 @pytest.fixture
-def zone(strict: StrictRoute53) -> StrictRoute53:
-    return strict.forget()
-
-
-@pytest.fixture
-async def call(zone: StrictRoute53, started: Server) -> AsyncIterator[Session]:
-    async with started.session() as session:
-        yield session
+def call(empty: Session) -> Session:
+    return empty
 
 
 in_turn = pytest.mark.parametrize("strict", [False], indirect=True, ids=["in turn"])
