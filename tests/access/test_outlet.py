@@ -34,7 +34,10 @@ def started(redirection: str, *arguments: str, **settings: str) -> subprocess.Po
 @pytest.mark.parametrize("redirection", [">&-", "1</dev/null", ">/dev/full", ">&- 0<&-"])
 def test_a_trail_on_a_stdout_that_cannot_be_written_does_not_start(redirection: str) -> None:
     process = started(redirection, AUDIT_LOG="stdout")
-    _, told = process.communicate(timeout=60)
+    try:
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, told.decode()) == (2, "aws-ops cannot start: AUDIT_LOG: cannot be written\n")
 
 
