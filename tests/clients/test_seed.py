@@ -24,7 +24,8 @@ def server(
     """A server that has the profile `staging` in its ~/.aws."""
     config = tmp_path_factory.mktemp("aws") / "config"
     Path(config).write_text(AWS_FILES.format(role=ROLES["staging"]))
-    environment = {**server_environment(MCP_HOST=request.param), **aws_environment(standin.url)}
+    settings = server_environment(MCP_HOST=request.param, ALLOWED_PROFILES="staging")
+    environment = {**settings, **aws_environment(standin.url)}
     with server_process(**{**environment, "AWS_CONFIG_FILE": str(config)}) as running:
         yield running
 
